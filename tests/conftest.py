@@ -1,0 +1,56 @@
+"""Fixtures shared by all tests: one generated world, the real small model, and a tiny random one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def mini_world() -> Path:
+    """Root of a small generated world, built once and cached between test runs."""
+    from prost_lightning.appworld.data import default_world_root
+    from prost_lightning.miniworld.build import WorldSize, build_world
+
+    root = default_world_root(seed=11, name="tests")
+    return build_world(root, seed=11, size=WorldSize(train=1, dev=1, test_normal=1, test_challenge=1))
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> str:
+    """Name of the real SmolLM2-135M-Instruct, fetched into the cache on first use."""
+    from prost_lightning.modules.qlora import resolve_model
+
+    name = "smollm2-135m-instruct"
+    resolve_model(name)
+    return name
+
+
+@pytest.fixture(scope="session")
+def tiny_model(smollm2: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A two-layer random Llama that has SmolLM2's tokenizer and chat template: all code paths, little time."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from prost_lightning.modules.qlora import load_tokenizer
+
+    tokenizer = load_tokenizer(smollm2)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=8192,
+        tie_word_embeddings=True,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    directory = tmp_path_factory.mktemp("tiny-model")
+    LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+    return directory
