@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from prost_lightning.trajectory import Conversation, Message, Outcome, SubTask, Trajectory
 
 
 @pytest.fixture(scope="session")
@@ -54,3 +57,52 @@ def tiny_model(smollm2: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(directory)
     tokenizer.save_pretrained(directory)
     return directory
+
+
+@pytest.fixture(scope="session")
+def make_trajectory() -> Callable[..., Trajectory]:
+    """Makes a team's trajectory of any number of sub-tasks, without engine or model."""
+
+    def make(n: int, *, task_id: str = "0000000_1", words: int = 4, success: bool = True) -> Trajectory:
+        def system(role: str) -> Message:
+            return Message("system", f"You are the {role}.")
+
+        positions = range(1, n + 1)
+        orchestrator = [system("orchestrator"), Message("user", f"Task {task_id}")]
+        for position in positions:
+            orchestrator += [
+                Message("assistant", f"SUBTASK {position} " + "do this " * words, position),
+                Message("user", f"RESULT: {position}"),
+            ]
+        orchestrator.append(Message("assistant", "FINISH: 7", n))
+        conversations = [Conversation("orchestrator", orchestrator)]
+        for position in positions:
+            executor = [
+                system("executor"),
+                Message("user", f"Goal {position}"),
+                Message("assistant", f"wrong = {position}", position, train=False),
+                Message("user", "REJECTED: wrong"),
+                Message("assistant", f"print({position}) " + "# and so on " * words, position),
+                Message("user", f"OUTPUT:\n{position}"),
+                Message("assistant", f"RESULT: {position}", position),
+            ]
+            critic = [system("critic"), Message("user", f"Goal {position}"), Message("assistant", "ACCEPT", position)]
+            conversations += [Conversation("executor", executor), Conversation("critic", critic)]
+        return Trajectory(
+            task_id=task_id,
+            world="mini:seed0:00000000",
+            split="train",
+            agents="team",
+            policy="synthetic",
+            seed=0,
+            instruction=f"Task {task_id}",
+            sub_tasks=[
+                SubTask(position=position, kind="other", apps=[], goal=f"Goal {position}", plan="")
+                for position in positions
+            ],
+            conversations=conversations,
+            steps=[],
+            outcome=Outcome(success=success, end_reason="completed"),
+        )
+
+    return make

@@ -1,0 +1,59 @@
+"""How missing training data comes about: a generated world, and a teacher that plays on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+from prost_lightning.agents.collect import collect
+from prost_lightning.agents.oracle_policy import OraclePolicy
+from prost_lightning.miniworld.build import WorldSize, build_world
+from prost_lightning.trajectory import Agents
+
+
+@dataclass(frozen=True)
+class OracleTrajectories:
+    """Collects trajectories of the oracle on a generated world, building the world first if it is missing.
+
+    Attributes:
+        root: Root directory of the world (its data lie in ``root/data``).
+        seed: Seed of the world and of the oracle's choices.
+        size: How many scenarios a template gets in each split.
+        split: The split to collect on.
+        n_tasks: How many of its tasks to play, spread over the templates; all by default.
+        agents: Play as a ``team`` or as a ``single`` agent.
+        mistake_rate: Share of sub-tasks in which the executor first makes a mistake that the critic rejects.
+        lookup_rate: Share of sub-tasks that start with a look into the API documentation.
+    """
+
+    root: str
+    seed: int = 7
+    size: WorldSize = WorldSize()
+    split: str = "train"
+    n_tasks: int | None = None
+    agents: Agents = "team"
+    mistake_rate: float = 0.15
+    lookup_rate: float = 0.2
+
+    def run(self, trajectories: Path) -> None:
+        """Builds the world if it is missing and writes the trajectory file.
+
+        Args:
+            trajectories: The JSONL file to write; episodes it already holds are not played again.
+        """
+        trajectories.parent.mkdir(parents=True, exist_ok=True)
+        # Runs of a sweep share the file: whoever comes second waits, and then finds the episodes there.
+        with FileLock(trajectories.with_suffix(".lock")):
+            root = build_world(Path(self.root), seed=self.seed, size=self.size)
+            teacher = OraclePolicy(root, seed=self.seed, mistake_rate=self.mistake_rate, lookup_rate=self.lookup_rate)
+            collect(
+                root,
+                self.split,
+                trajectories,
+                policy=teacher,
+                agents=self.agents,
+                n_tasks=self.n_tasks,
+                seed=self.seed,
+            )

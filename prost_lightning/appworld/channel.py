@@ -1,0 +1,103 @@
+"""JSON lines over a socket, with a deadline and a size limit: how the training process and its workers talk."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from typing import Any
+
+
+class ChannelClosedError(ConnectionError):
+    """The other side is gone."""
+
+
+class Channel:
+    """One end of a conversation in JSON objects, one a line.
+
+    Args:
+        connection: A connected stream socket; the channel owns it from now on.
+        max_line_bytes: Longest line that is accepted, so that a worker gone wrong cannot fill this process's memory.
+    """
+
+    def __init__(self, connection: socket.socket, max_line_bytes: int = 4 << 20) -> None:
+        self._connection = connection
+        self._max_line_bytes = max_line_bytes
+        self._buffer = bytearray()
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Sends one message.
+
+        Raises:
+            ChannelClosedError: The other side is gone.
+        """
+        line = json.dumps(message).encode() + b"\n"
+        try:
+            self._connection.settimeout(None)
+            self._connection.sendall(line)
+        except OSError as error:
+            raise ChannelClosedError(str(error)) from error
+
+    def receive(self, seconds: float | None = None) -> dict[str, Any]:
+        """Waits for one message.
+
+        Args:
+            seconds: Wall seconds to wait at most; None waits for ever.
+
+        Returns:
+            The message.
+
+        Raises:
+            TimeoutError: Nothing complete came in time.
+            ChannelClosedError: The other side is gone.
+            ValueError: What came is not a message.
+        """
+        deadline = None if seconds is None else time.monotonic() + seconds
+        while (end := self._buffer.find(b"\n")) < 0:
+            if len(self._buffer) > self._max_line_bytes:
+                raise ValueError(f"a message is longer than {self._max_line_bytes} bytes")
+            remaining = None if deadline is None else deadline - time.monotonic()
+            if remaining is not None and remaining <= 0:
+                raise TimeoutError(f"no message within {seconds} s")
+            try:
+                self._connection.settimeout(remaining)
+                chunk = self._connection.recv(1 << 16)
+            except TimeoutError:
+                continue
+            except OSError as error:
+                raise ChannelClosedError(str(error)) from error
+            if not chunk:
+                raise ChannelClosedError("the other side closed the connection")
+            self._buffer += chunk
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 1]
+        message = json.loads(line)
+        if not isinstance(message, dict):
+            raise ValueError(f"a message is not an object but {type(message).__name__}")
+        return message
+
+    def finish(self, seconds: float) -> bool:
+        """Says that nothing more will be sent, and waits until the other side has gone.
+
+        Args:
+            seconds: Wall seconds to wait at most.
+
+        Returns:
+            Whether the other side has gone.
+        """
+        deadline = time.monotonic() + seconds
+        try:
+            self._connection.shutdown(socket.SHUT_WR)
+            while (remaining := deadline - time.monotonic()) > 0:
+                self._connection.settimeout(remaining)
+                if not self._connection.recv(1 << 16):
+                    return True
+        except TimeoutError:
+            return False
+        except OSError:
+            return True
+        return False
+
+    def close(self) -> None:
+        """Closes this end at once."""
+        self._connection.close()

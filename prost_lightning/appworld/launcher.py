@@ -1,0 +1,288 @@
+"""The training process's side of the worker: starts it, hands it jobs, kills what overruns."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import logging
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import prost_lightning
+from prost_lightning.appworld.channel import Channel
+from prost_lightning.appworld.data import ensure_unpacked
+from prost_lightning.errors import UserError
+
+_logger = logging.getLogger(__name__)
+
+#: All that a worker inherits of the environment: a secret can only reach it if somebody adds its name here.
+_INHERITED_VARIABLES = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
+
+_START_SECONDS = 180.0
+_FINISH_SECONDS = 5.0
+
+
+class WorkerStartError(RuntimeError):
+    """The worker process did not come up, or is gone."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A running child of the worker process."""
+
+    number: int
+    channel: Channel
+
+
+class Launcher:
+    """Owns one worker process (see :mod:`prost_lightning.appworld.worker`), which is started again if it dies.
+
+    Args:
+        root: World root, the directory that has ``data/``.
+        output_dir: Where episodes are saved, in ``experiments/outputs/<experiment>/tasks/<task_id>/``, and the worker's
+            log ``<name>.log``.
+        name: What the worker is called in its log's name.
+        with_ground_truth: Whether jobs may see the tasks' solutions and tests. Without, they get a copy of the world
+            that lacks them, and the world itself is hidden where the system allows it.
+        isolate: Whether to use Linux namespaces where the system allows it.
+
+    Raises:
+        UserError: There is no world at ``root``.
+    """
+
+    def __init__(
+        self, root: Path, output_dir: Path, *, name: str, with_ground_truth: bool, isolate: bool = True
+    ) -> None:
+        self._root = Path(root).resolve()
+        self._output_dir = Path(output_dir).resolve()
+        self._log_path = self._output_dir / f"{name}.log"
+        self._with_ground_truth = with_ground_truth
+        self._isolate = isolate
+        self._task_ids = _task_ids(self._root)
+        ensure_unpacked()
+        (self._output_dir / "experiments" / "outputs").mkdir(parents=True, exist_ok=True)
+        self._lock = threading.Lock()
+        self._numbers = itertools.count(1)
+        self._warned = False
+        self._closed = False
+        self._start()
+
+    @property
+    def process_id(self) -> int:
+        """Number of the present worker process."""
+        return self._process.pid
+
+    @property
+    def isolated(self) -> bool:
+        """Whether jobs run in namespaces of their own; waits until the worker process is up."""
+        with self._lock:
+            self._wait_until_ready()
+            return self._isolated
+
+    def episode_directory(self, experiment: str, task_id: str) -> Path:
+        """Where AppWorld saves an episode."""
+        return self._output_dir / "experiments" / "outputs" / experiment / "tasks" / task_id
+
+    def check_task(self, task_id: str) -> None:
+        """Raises UserError if the world has no such task."""
+        if task_id not in self._task_ids:
+            raise UserError(f"{self._root}: this world has no task {task_id!r}; its splits are in data/datasets/.")
+
+    def submit(self, job: dict[str, Any]) -> Job:
+        """Starts a job in a child of its own.
+
+        Args:
+            job: What :mod:`prost_lightning.appworld.worker` expects.
+
+        Returns:
+            The running job; :meth:`end` must be called on it.
+
+        Raises:
+            WorkerStartError: The worker process does not come up.
+        """
+        ours, theirs = socket.socketpair()
+        message = {
+            "hidden": [str(path) for path in self._hidden()],
+            "kept": [str(path) for path in self._kept()],
+            **job,
+        }
+        try:
+            with self._lock:
+                if self._closed:
+                    raise WorkerStartError("the worker was closed")
+                message["start"] = number = next(self._numbers)
+                self._wait_until_ready()
+                try:
+                    self._send(message, theirs)
+                except OSError:
+                    self._restart()
+                    self._send(message, theirs)
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        return Job(number, Channel(ours))
+
+    def end(self, job: Job, *, kill: bool = False) -> None:
+        """Ends a job: politely at first unless told otherwise, and in any case with SIGKILL to all of its processes."""
+        if not kill:
+            job.channel.finish(_FINISH_SECONDS)
+        with self._lock, contextlib.suppress(OSError):  # If the worker is gone, so are its children.
+            if not self._closed:
+                self._send({"end": job.number})
+        if kill:
+            # The file system must be at rest before anyone reads what the episode saved.
+            job.channel.finish(_FINISH_SECONDS)
+        job.channel.close()
+
+    def close(self) -> None:
+        """Kills all jobs, ends the worker process and removes its scratch directory."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._stop()
+
+    def _start(self) -> None:
+        """Starts the worker process, without waiting until it is ready."""
+        self._scratch = Path(tempfile.mkdtemp(prefix="prost_lightning-")).resolve()
+        appworld_root = self._make_root()
+        ours, theirs = socket.socketpair()
+        settings = {
+            "control": theirs.fileno(),
+            "scratch": str(self._scratch),
+            "preload_task": min(self._task_ids),
+            "isolate": self._isolate,
+        }
+        with self._log_path.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "prost_lightning.appworld.worker", json.dumps(settings)],
+                env=self._environment(appworld_root),
+                cwd=self._scratch,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,  # Ctrl-C is for the training process, which then ends us.
+            )
+        theirs.close()
+        self._control = ours
+        self._ready = False
+
+    def _make_root(self) -> Path:
+        """Makes AppWorld's root directory: a world's data, and the output directory's experiments."""
+        root = self._scratch / "root"
+        for directory in ("root", "home"):
+            (self._scratch / directory).mkdir()
+        (root / "experiments").symlink_to(self._output_dir / "experiments")
+        if self._with_ground_truth:
+            (root / "data").symlink_to(self._root / "data")
+        else:
+            # A copy, not links: what a model's code does to it stays here, and no link leads to the ground truth.
+            ignored = shutil.ignore_patterns("ground_truth", "MINI_WORLD.json")
+            shutil.copytree(self._root / "data", root / "data", ignore=ignored)
+        return root
+
+    def _environment(self, appworld_root: Path) -> dict[str, str]:
+        """The worker's whole environment."""
+        package_parent = str(Path(prost_lightning.__file__).resolve().parent.parent)
+        home = self._scratch / "home"
+        search_path = [package_parent, *(path for path in sys.path if path and Path(path).exists())]
+        return {
+            **{name: os.environ[name] for name in _INHERITED_VARIABLES if name in os.environ},
+            "APPWORLD_ROOT": str(appworld_root),
+            "APPWORLD_CACHE": str(home / ".appworld"),
+            "HOME": str(home),
+            "TMPDIR": str(home),
+            "TZ": "UTC",
+            "PYTHONPATH": os.pathsep.join(dict.fromkeys(search_path)),
+            "PYTHONHASHSEED": "0",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "OMP_NUM_THREADS": "1",
+        }
+
+    def _hidden(self) -> list[Path]:
+        """Directories where secrets or ground truth live."""
+        hidden = [Path.home(), Path(tempfile.gettempdir()), Path("/run")]
+        return hidden if self._with_ground_truth else [*hidden, self._root / "data"]
+
+    def _kept(self) -> list[Path]:
+        """What a job needs even if it lies in a hidden directory: packages, but not the user's project."""
+        packages = [Path(path) for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
+        kept = [Path(sys.prefix), Path(sys.base_prefix), *packages, self._scratch]
+        if self._with_ground_truth:
+            kept += [self._root / "data", self._output_dir / "experiments"]
+        return kept
+
+    def _wait_until_ready(self) -> None:
+        """Waits until the worker takes jobs; starts it again if it died since the last job."""
+        if self._process.poll() is not None:
+            self._restart()
+        if self._ready:
+            return
+        try:
+            ready = Channel(self._control).receive(_START_SECONDS)
+        except (OSError, ValueError) as error:
+            self._stop()
+            raise WorkerStartError(
+                f"AppWorld's worker process did not start ({error}); see {self._log_path}:\n{_tail(self._log_path)}"
+            ) from error
+        self._ready = True
+        self._isolated = bool(ready["isolated"])
+        if self._isolate and not self._isolated and not self._warned:
+            self._warned = True
+            _logger.warning(
+                "Linux namespaces cannot be used (%s): code that a model writes runs under resource limits and "
+                "deadlines, but could read other files of this user and use the network.",
+                ready["reason"],
+            )
+
+    def _restart(self) -> None:
+        _logger.warning("AppWorld's worker process is gone; starting it again (its log: %s).", self._log_path)
+        self._stop()
+        self._start()
+        self._wait_until_ready()
+
+    def _stop(self) -> None:
+        """Ends the worker process, which ends its jobs."""
+        self._control.close()
+        try:
+            self._process.wait(_FINISH_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def _send(self, message: dict[str, Any], companion: socket.socket | None = None) -> None:
+        """Sends one control message; the caller holds the lock."""
+        line = json.dumps(message).encode() + b"\n"
+        self._control.settimeout(_START_SECONDS)
+        if companion is None:
+            self._control.sendall(line)
+            return
+        sent = socket.send_fds(self._control, [line], [companion.fileno()])
+        self._control.sendall(line[sent:])
+
+
+def _task_ids(root: Path) -> frozenset[str]:
+    """All tasks of a world."""
+    specifications = sorted((root / "data" / "tasks").glob("*/specs.json"))
+    if not specifications:
+        raise UserError(
+            f"{root}: no AppWorld data here; make a generated world with "
+            f"`python -m prost_lightning world build --root {root}`."
+        )
+    return frozenset(path.parent.name for path in specifications)
+
+
+def _tail(path: Path, lines: int = 8) -> str:
+    return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])

@@ -1,0 +1,176 @@
+"""The commands beside LightningCLI's own. Each function is one command; its docstring is its help."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+from prost_lightning.trajectory import Agents
+
+
+def world_build(
+    root: Path = Path("worlds/mini"),
+    seed: int = 7,
+    train: int = 2,
+    dev: int = 1,
+    test_normal: int = 1,
+    test_challenge: int = 1,
+) -> None:
+    """Generates an AppWorld world and verifies every task on the real engine.
+
+    Args:
+        root: Directory to create; the data lie in ROOT/data, as `appworld --root ROOT` expects.
+        seed: Everything in the world follows from it.
+        train: Scenarios a template in the train split (3 tasks each).
+        dev: Scenarios a template in the dev split.
+        test_normal: Scenarios a template in test_normal (new instances of the train templates).
+        test_challenge: Scenarios a template in test_challenge (templates that train never shows).
+    """
+    from prost_lightning.miniworld.build import WorldSize, build_world
+
+    size = WorldSize(train=train, dev=dev, test_normal=test_normal, test_challenge=test_challenge)
+    print(f"World: {build_world(root, seed=seed, size=size)}")
+
+
+def collect(
+    output: Path | None = None,
+    world: Path = Path("worlds/mini"),
+    split: str = "train",
+    policy: Literal["oracle"] = "oracle",
+    agents: Agents = "team",
+    n_tasks: int | None = None,
+    repeats: int = 1,
+    seed: int = 7,
+    mistake_rate: float = 0.15,
+    lookup_rate: float = 0.2,
+    concurrency: int = 4,
+) -> None:
+    """Plays episodes with a teacher and keeps those that AppWorld's evaluator passes, as training trajectories.
+
+    Args:
+        output: The trajectory file (JSONL), by default WORLD/trajectories.jsonl; episodes that it holds already are not
+            played again.
+        world: Root of the world.
+        split: Which of its tasks to play.
+        policy: Who plays. The oracle knows the generated world's solutions, and errs on purpose now and then.
+        agents: Play as a team or as a single agent.
+        n_tasks: How many tasks; all by default.
+        repeats: How often to play each task, with other wordings and other mistakes.
+        seed: Seed of the teacher's choices.
+        mistake_rate: Share of sub-tasks that start with a mistake, a rejection and a correction.
+        lookup_rate: Share of sub-tasks that start with a look into the API documentation.
+        concurrency: Episodes at once.
+    """
+    from prost_lightning.agents.collect import collect as collect_trajectories
+    from prost_lightning.agents.oracle_policy import OraclePolicy
+
+    teacher = OraclePolicy(world, seed=seed, mistake_rate=mistake_rate, lookup_rate=lookup_rate)
+    report = collect_trajectories(
+        world,
+        split,
+        output or world / "trajectories.jsonl",
+        policy=teacher,
+        agents=agents,
+        n_tasks=n_tasks,
+        seed=seed,
+        repeats=repeats,
+        concurrency=concurrency,
+    )
+    print(report)
+
+
+def evaluate(
+    adapters: Path | None = None,
+    base_model: str | None = None,
+    world: Path = Path("worlds/mini"),
+    split: str = "dev",
+    n_tasks: int | None = None,
+    agents: Agents = "team",
+    critic: bool = True,
+    policy: Literal["model", "oracle"] = "model",
+    quantization: Literal["nf4", "none"] = "nf4",
+    output_dir: Path | None = None,
+    concurrency: int = 8,
+    max_batch: int = 8,
+    seed: int = 0,
+) -> None:
+    """Plays episodes without training, saves each as it ends, and prints effectiveness and cost.
+
+    A call that was killed is resumed by calling again: episodes that are saved already are not played again.
+
+    Args:
+        adapters: Directory of a run's exported adapters (RUN/adapters); without it the base model plays as it is.
+        base_model: The base that the adapters belong to; by default the one that they name themselves.
+        world: Root of the world.
+        split: Which of its tasks to play.
+        n_tasks: How many tasks; all by default.
+        agents: A team, or a single agent.
+        critic: Whether the team has a critic.
+        policy: Who plays: the model, or the oracle (the teacher, as an upper bound).
+        quantization: nf4 (4 bits) or none.
+        output_dir: Where episodes and the summary go; by default a directory named after what is evaluated.
+        concurrency: Episodes at once.
+        max_batch: Most turns in one batch of the model.
+        seed: Seed of the policy's choices.
+    """
+    from rich.console import Console
+
+    from prost_lightning.agents.evaluation import evaluate as evaluate_policy
+    from prost_lightning.agents.oracle_policy import OraclePolicy
+    from prost_lightning.agents.policy import Policy
+    from prost_lightning.provenance import provenance
+    from prost_lightning.report import summarise, summary_table
+
+    player: Policy
+    if policy == "oracle":
+        player = OraclePolicy(world, seed=seed)
+    else:
+        from prost_lightning.agents.local_policy import load_local_policy
+
+        player = load_local_policy(base_model, adapters, quantization=quantization, max_batch=max_batch)
+    if output_dir is None:
+        label = "oracle" if policy == "oracle" else (adapters.parent.name if adapters else "base")
+        output_dir = Path("runs") / f"evaluate-{label}-{agents}-{split}"
+    episodes = evaluate_policy(
+        world,
+        split,
+        player,
+        output_dir,
+        n_tasks=n_tasks,
+        agents=agents,
+        critic=critic,
+        concurrency=concurrency,
+        seed=seed,
+    )
+    summary = provenance() | summarise(episodes)
+    path = output_dir / "summary.json"
+    path.write_text(json.dumps(summary, indent=2) + "\n")
+    console = Console()
+    console.print(summary_table({player.name: summary}))
+    console.print(f"Written: {path}, {output_dir / 'episodes.jsonl'}", highlight=False)
+
+
+def pareto(*runs: Path, output_dir: Path = Path("runs")) -> None:
+    """Compares runs: completion against cost, with the Pareto frontier, as a plot and a table.
+
+    Args:
+        runs: Directories that fit or evaluate wrote.
+        output_dir: Where pareto.png and pareto.csv go.
+    """
+    from prost_lightning.pareto import pareto as compare
+
+    points, table, plot = compare(runs, output_dir)
+    for point in points:
+        mark = "*" if point.on_frontier else " "
+        print(f"{mark} {point.run:<40} TGC {point.tgc:5.1f}  SGC {point.sgc:5.1f}  {point.flops_per_task:.3g} FLOPs a task")
+    print(f"Written (* = on the frontier): {plot}, {table}")
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "world build": world_build,
+    "collect": collect,
+    "evaluate": evaluate,
+    "pareto": pareto,
+}

@@ -1,0 +1,129 @@
+"""Builds a generated AppWorld world. Safe to call from the training process: the work is done in a subprocess."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+
+import msgspec
+from tqdm import tqdm
+
+import prost_lightning
+from prost_lightning.appworld.data import ensure_unpacked, file_lock
+from prost_lightning.errors import UserError
+from prost_lightning.miniworld.contents import make_contents
+from prost_lightning.miniworld.fingerprint import generator_fingerprint
+from prost_lightning.miniworld.planning import plan_tasks
+from prost_lightning.miniworld.recipe import WorldNote, WorldSize, read_note
+
+__all__ = ["WorldSize", "build_world"]
+
+# All that the build may know of its surroundings; secrets of the caller stay out.
+_ENVIRONMENT_KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "APPWORLD_CACHE", "LD_LIBRARY_PATH")
+
+
+def build_world(root: Path, *, seed: int = 7, size: WorldSize | None = None, progress: bool = True) -> Path:
+    """Builds a world, or returns at once where the same one is already there.
+
+    The world is made beside its place and moved there only after every task was verified on the engine, so a killed
+    build leaves no half world. Several processes may ask for the same world at the same time.
+
+    Args:
+        root: Where the world goes; AppWorld's data lands in ``root/data``.
+        seed: Seed of the world. The same seed, size and generator give byte-identical data.
+        size: Scenarios a template in each split.
+        progress: Show a progress bar.
+
+    Returns:
+        The root.
+
+    Raises:
+        UserError: Another world is there already, or AppWorld's app code cannot be unpacked.
+        RuntimeError: A task failed its verification, which is a fault of the generator.
+    """
+    size = size or WorldSize()
+    root = Path(root).expanduser().absolute()
+    if _is_there(root, seed, size):
+        return root
+    # Too large a size shows here already, without the engine.
+    plan_tasks(make_contents(seed), seed, size)
+    ensure_unpacked()
+    root.parent.mkdir(parents=True, exist_ok=True)
+    with file_lock(root.parent / f".{root.name}.lock"):
+        if not _is_there(root, seed, size):
+            workshop = Path(tempfile.mkdtemp(prefix=f".{root.name}.building-", dir=root.parent))
+            try:
+                _assemble(workshop, seed, size, progress)
+                root.mkdir(exist_ok=True)
+                (workshop / "data").rename(root / "data")
+            finally:
+                shutil.rmtree(workshop, ignore_errors=True)
+    return root
+
+
+def _is_there(root: Path, seed: int, size: WorldSize) -> bool:
+    note = read_note(root)
+    if note is None:
+        if (root / "data").exists():
+            raise UserError(f"{root / 'data'}: holds data that is no generated world; choose another root.")
+        return False
+    differences = _differences(note, seed, size)
+    if differences:
+        raise UserError(f"{root}: holds another world ({differences}); choose another root or delete {root / 'data'}.")
+    return True
+
+
+def _differences(note: WorldNote, seed: int, size: WorldSize) -> str:
+    pairs = {
+        "seed": (note.seed, seed),
+        "size": (msgspec.structs.astuple(note.size), msgspec.structs.astuple(size)),
+        "generator": (note.generator, generator_fingerprint()),
+        "appworld": (note.appworld, version("appworld")),
+    }
+    return ", ".join(f"{name} {there}, asked for {asked}" for name, (there, asked) in pairs.items() if there != asked)
+
+
+def _assemble(workshop: Path, seed: int, size: WorldSize, progress: bool) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "prost_lightning.miniworld.assemble",
+        str(seed),
+        msgspec.json.encode(size).decode(),
+    ]
+    environment = {name: os.environ[name] for name in _ENVIRONMENT_KEPT if name in os.environ}
+    environment |= {
+        "APPWORLD_ROOT": str(workshop),
+        # The package may run from a checkout that is not installed.
+        "PYTHONPATH": str(Path(prost_lightning.__file__).parent.parent),
+        # Sets of strings must iterate alike in every build.
+        "PYTHONHASHSEED": "0",
+    }
+    with (
+        tempfile.TemporaryFile("w+") as errors,
+        subprocess.Popen(
+            command, env=environment, cwd=workshop, stdout=subprocess.PIPE, stderr=errors, text=True
+        ) as process,
+    ):
+        assert process.stdout is not None
+        try:
+            with tqdm(desc="world", unit="step", disable=not progress) as bar:
+                for line in process.stdout:
+                    state = json.loads(line)
+                    bar.total = state["total"]
+                    bar.set_postfix_str(state["what"], refresh=False)
+                    bar.update(state["done"] - bar.n)
+        except BaseException:
+            process.kill()
+            raise
+        if process.wait() != 0:
+            errors.seek(0)
+            raise RuntimeError(
+                f"The world could not be built (exit code {process.returncode}):\n{errors.read()[-4000:]}"
+            )

@@ -1,0 +1,60 @@
+"""Plays episodes without engine or model: replies and outputs come from a script."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable
+
+import pytest
+
+from prost_lightning.agents.episode import Episode, ExecuteRequest, Reply, Request
+from prost_lightning.agents.limits import EpisodeLimits
+from prost_lightning.agents.policy import Completion
+from prost_lightning.appworld.pool import Observation, TaskInfo
+
+Start = Callable[[EpisodeLimits], Episode]
+Play = Callable[[Generator[Request, Reply, None], Iterable[str | Completion]], list[Request]]
+
+
+@pytest.fixture
+def start() -> Start:
+    """Makes the record of a new episode."""
+    task = TaskInfo(
+        task_id="abc1234_1",
+        instruction="How many songs do I have?",
+        first_name="Ada",
+        last_name="Lovelace",
+        email="ada@example.com",
+        phone_number="5550001",
+        datetime="2023-05-18T12:00:00",
+        app_descriptions={"supervisor": "About you.", "spotify": "Music."},
+    )
+    return lambda limits: Episode(task, limits)
+
+
+@pytest.fixture
+def play() -> Play:
+    """Answers turns from a list of replies, in order, and executions with what a tiny engine would print.
+
+    Code prints itself in capitals; code that holds ``fail`` fails; ``complete_task`` completes.
+    """
+
+    def run(code: str) -> Observation:
+        return Observation(code.upper(), "fail" in code, False, "complete_task" in code, 0.0)
+
+    def answer(turns: Generator[Request, Reply, None], replies: Iterable[str | Completion]) -> list[Request]:
+        queue = iter(replies)
+        seen: list[Request] = []
+        try:
+            request = next(turns)
+            while True:
+                seen.append(request)
+                if isinstance(request, ExecuteRequest):
+                    request = turns.send(run(request.code))
+                else:
+                    reply = next(queue)
+                    request = turns.send(Completion(reply, 10, 2, 0.5, 100.0) if isinstance(reply, str) else reply)
+        except StopIteration:
+            assert not list(queue), "the episode ended before all replies were used"
+        return seen
+
+    return answer

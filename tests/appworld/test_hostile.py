@@ -1,0 +1,103 @@
+"""What a model's code does wrong, or on purpose, costs at most its own episode. All runs under the pool's limits."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import pytest
+
+from prost_lightning.appworld.pool import AppWorldPool, EngineError, EngineLimits, EngineSession
+
+# Short, so that a hostile turn costs a test two seconds.
+LIMITS = EngineLimits(execute_seconds=1.0, grace_seconds=1.0)
+
+ENDLESS_RETRY = "while True:\n  try:\n    for n in range(10**12): len('')\n  except BaseException: pass"
+JUNK_EVERYWHERE = """
+write = __import__('posix').write
+for n in range(3, 40):
+  try: write(n, b'junk\\n')
+  except OSError: pass
+"""
+FLOOD = """
+write = __import__('posix').write
+for n in range(3, 40):
+  try:
+    while write(n, b'x' * 65536): pass
+  except OSError: pass
+"""
+
+# AppWorld itself turns these into something that the agent sees; the episode goes on.
+SEEN_BY_THE_AGENT = {
+    "endless loop": ("while True: pass", "timed out"),
+    "memory bomb": ("hoard = bytearray(8 << 30)", "MemoryError"),
+    "deep recursion": ("def f(): return f()\nf()", "RecursionError"),
+    "forbidden call": ("import os\nos._exit(0)", "not allowed"),
+    "forbidden import": ("import subprocess", "not allowed"),
+    "not Python": ("I will now log in.", "Syntax error"),
+}
+
+# These end the episode.
+FATAL = {
+    "loop that swallows the interruption": (ENDLESS_RETRY, "limit:execute_seconds"),
+    "loop in C": ("sum(range(10**12))", "limit:execute_seconds"),
+    "KeyboardInterrupt": ("raise KeyboardInterrupt", "env_error"),
+    "GeneratorExit": ("raise GeneratorExit", "env_error"),
+    "exit": ("__import__('posix')._exit(0)", "env_error"),
+    "abort": ("__import__('os').abort()", "env_error"),
+    "segmentation fault": ("__import__('ctypes').string_at(0)", "env_error"),
+    "closed descriptors": ("__import__('os').closerange(0, 300)", "env_error"),
+    "junk in the channel": (JUNK_EVERYWHERE, "env_error"),
+    "flood in the channel": (FLOOD, "env_error"),
+}
+
+
+@pytest.mark.parametrize("kind", SEEN_BY_THE_AGENT)
+def test_the_agent_sees_what_went_wrong(pool: AppWorldPool, task_ids: list[str], kind: str) -> None:
+    code, message = SEEN_BY_THE_AGENT[kind]
+    with pool.open(task_ids[0], "hostile", LIMITS) as session:
+        observation = session.execute(code)
+        assert observation.error
+        assert message in observation.output
+        assert session.execute("print(6 * 7)").output.strip() == "42"
+
+
+@pytest.mark.parametrize("kind", FATAL)
+def test_costs_one_episode_and_its_reason_is_told(pool: AppWorldPool, task_ids: list[str], kind: str) -> None:
+    code, reason = FATAL[kind]
+    with pool.open(task_ids[0], "bystander") as bystander:
+        bystander.execute("kept = 1")
+        with pool.open(task_ids[0], "hostile", LIMITS) as session:
+            started = time.monotonic()
+            with pytest.raises(EngineError, match=r"\w") as failure:
+                session.execute(code)
+            assert failure.value.end_reason == reason
+            assert time.monotonic() - started < 6
+            with pytest.raises(EngineError):
+                session.execute("print(1)")
+        assert bystander.execute("print(kept)").output.strip() == "1"
+    with pool.open(task_ids[0], "afterwards") as session:
+        assert session.execute("print(6 * 7)").output.strip() == "42"
+
+
+def test_hoarded_memory_costs_the_episode(pool: AppWorldPool, task_ids: list[str]) -> None:
+    hoard = "hoard = []\ntry:\n  while True: hoard.append(bytearray(1 << 16))\nexcept MemoryError: pass"
+
+    def play(session: EngineSession) -> None:
+        session.execute(hoard)
+        session.execute("print(apis.supervisor.show_profile())")
+
+    with pool.open(task_ids[0], "hoard", replace(LIMITS, memory_gib=0.6)) as session:
+        with pytest.raises(EngineError) as failure:
+            play(session)
+        # Which part of AppWorld comes to grief first, and whether it says so or hangs, is chance.
+        assert failure.value.end_reason in ("limit:memory", "limit:execute_seconds", "env_error")
+
+
+def test_an_episode_has_an_end(pool: AppWorldPool, task_ids: list[str]) -> None:
+    with pool.open(task_ids[0], "long", EngineLimits(episode_seconds=2.0)) as session:
+        assert not session.execute("print(1)").error
+        with pytest.raises(EngineError) as failure:
+            # In C, so that AppWorld's own interruption cannot help.
+            session.execute("sum(range(10**12))")
+        assert failure.value.end_reason == "limit:episode_seconds"

@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from prost_lightning.appworld.pool import AppWorldPool, EngineError, EngineLimits, EngineSession
+from prost_lightning.errors import UserError
+
+Descendants = Callable[[int], set[int]]
+GoneWithin = Callable[[float, set[int]], bool]
+
+linux_only = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks at /proc")
+
+
+@pytest.fixture
+def session(pool: AppWorldPool, task_ids: list[str], request: pytest.FixtureRequest) -> Iterator[EngineSession]:
+    with pool.open(task_ids[0], request.node.name) as session:
+        yield session
+
+
+def test_the_agent_is_told_what_the_specification_says(session: EngineSession, mini_world: Path) -> None:
+    specification = json.loads((mini_world / f"data/tasks/{session.task.task_id}/specs.json").read_bytes())
+    assert session.task.instruction == specification["instruction"]
+    assert session.task.email == specification["supervisor"]["email"]
+    assert session.task.datetime == specification["datetime"]
+    assert {"spotify", "venmo", "supervisor", "api_docs"} <= session.task.app_descriptions.keys()
+
+
+def test_variables_persist_and_errors_are_observations(session: EngineSession) -> None:
+    assert session.execute("x = 20").output == "Execution successful."
+    observation = session.execute("print(x + 1)")
+    assert (observation.output.strip(), observation.error, observation.truncated) == ("21", False, False)
+    assert 0 < observation.seconds < 5
+    observation = session.execute("apis.spotify.show_song_library()")
+    assert observation.error
+    assert observation.output.startswith("Execution failed")
+    assert session.execute("print(").error
+    assert session.execute("print(x)").output.strip() == "20"
+
+
+def test_completion_is_noticed_and_state_is_saved(session: EngineSession, output_dir: Path) -> None:
+    assert not session.execute("print(1)").completed
+    assert session.execute("apis.supervisor.complete_task(status='success')").completed
+    session.close()
+    saved = output_dir / "experiments/outputs" / session.experiment / "tasks" / session.task.task_id / "dbs"
+    assert "UPDATE tasks" in (saved / "supervisor.jsonl").read_text()
+    with pytest.raises(EngineError):
+        session.execute("print(1)")
+
+
+def test_long_output_is_shortened(session: EngineSession, output_dir: Path) -> None:
+    observation = session.execute("print('begin' + 'x' * 10_000_000 + 'end')")
+    assert observation.truncated
+    assert not observation.error
+    assert len(observation.output) <= EngineLimits().output_chars
+    assert observation.output.startswith("begin")
+    assert observation.output.rstrip().endswith("end")
+    session.execute("print(1)")
+    logs = output_dir / "experiments/outputs" / session.experiment / "tasks" / session.task.task_id / "logs"
+    assert sum(path.stat().st_size for path in logs.iterdir()) < 100_000
+
+
+def test_many_threads_each_have_their_own_world(pool: AppWorldPool, task_ids: list[str]) -> None:
+    def play(number: int) -> list[str]:
+        task_id = task_ids[number % 3]
+        with pool.open(task_id, f"threads-{number}") as session:
+            assert session.task.task_id == task_id
+            session.execute(f"mine = {number}")
+            return [session.execute("print(mine)").output.strip() for _ in range(3)]
+
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(play, range(8))) == [[str(number)] * 3 for number in range(8)]
+
+
+def test_bad_input_is_named(pool: AppWorldPool, task_ids: list[str], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no task 'nothing_1'"):
+        pool.open("nothing_1", "bad")
+    for name in ("../up", "/root", "a//b", "", ".", "a/../b", "a b"):
+        with pytest.raises(UserError, match="experiment name"):
+            pool.open(task_ids[0], name)
+    with pytest.raises(UserError, match="world build"):
+        AppWorldPool(tmp_path, tmp_path)
+    with pytest.raises(UserError, match="memory_gib"):
+        EngineLimits(memory_gib=0)
+
+
+def test_the_environment_has_no_secret(session: EngineSession) -> None:
+    observation = session.execute("import os, pathlib\nprint(' '.join(os.environ))")
+    assert "HOME" in observation.output.split()
+    assert "WANDB_API_KEY" not in observation.output
+    assert "WANDB_API_KEY" not in session.execute("print(pathlib.Path('/proc/1/environ').read_text())").output
+
+
+def test_the_worlds_ground_truth_is_out_of_reach(session: EngineSession, pool: AppWorldPool, mini_world: Path) -> None:
+    task_id = session.task.task_id
+    observation = session.execute(f"from appworld.task import Task\nprint(Task.load('{task_id}').ground_truth)")
+    assert observation.error
+    assert "ground_truth" in observation.output
+    listing = "sorted({e.name for d in os.scandir(os.environ['APPWORLD_ROOT'] + '/data/tasks') for e in os.scandir(d)})"
+    assert session.execute(f"import os\nprint({listing})").output.strip() == '["dbs", "specs.json"]'
+    if pool.isolated:
+        assert session.execute(f"print(os.path.exists('{mini_world}/data/tasks'))").output.strip() == "False"
+
+
+class TestIsolation:
+    @pytest.fixture(autouse=True)
+    def _isolated(self, pool: AppWorldPool) -> None:
+        if not pool.isolated:
+            pytest.skip("this system allows no namespaces")
+
+    def test_sees_no_other_process_and_no_network(self, session: EngineSession) -> None:
+        processes = session.execute("import os\nprint([e.name for e in os.scandir('/proc') if e.name.isdigit()])")
+        assert processes.output.strip() == '["1"]'
+        network = session.execute("__import__('socket').create_connection(('127.0.0.1', 22), 1)")
+        assert "Network is unreachable" in network.output
+
+    def test_sees_nothing_of_the_users_home_and_writes_only_its_own_output(
+        self, session: EngineSession, output_dir: Path, tmp_path: Path
+    ) -> None:
+        (tmp_path / "secret").write_text("secret")
+        assert not session.execute(f"import os\nprint(os.path.exists('{Path.home()}'))").error
+        assert session.execute(f"print(os.path.exists('{tmp_path}'))").output.strip() == "False"
+        for place in (Path(__file__).parent, output_dir / "experiments", Path.home()):
+            assert session.execute(f"os.mkdir('{place}/new')").error
+            assert not (place / "new").exists()
+        own = output_dir / "experiments/outputs" / session.experiment / "tasks" / session.task.task_id
+        assert not session.execute(f"os.mkdir('{own}/new')").error
+        assert (own / "new").is_dir()
+
+
+@linux_only
+class TestProcesses:
+    def test_an_episode_leaves_no_process(
+        self, pool: AppWorldPool, task_ids: list[str], descendants: Descendants, gone_within: GoneWithin
+    ) -> None:
+        before = descendants(pool.process_id)
+        session = pool.open(task_ids[0], "leaves-no-process")
+        # In a process namespace, not even leaving the process group helps.
+        escape = f"__import__('os').posix_spawn('/bin/sleep', ['sleep', '1000'], {{}}, setsid={pool.isolated})"
+        assert not session.execute(escape).error
+        started = descendants(pool.process_id) - before
+        assert len(started) == 2
+        session.close()
+        assert gone_within(5, started)
+
+    def test_a_dead_worker_costs_its_episodes_and_the_pool_goes_on(
+        self, mini_world: Path, tmp_path: Path, task_ids: list[str], descendants: Descendants, gone_within: GoneWithin
+    ) -> None:
+        limits = EngineLimits(execute_seconds=1.0, grace_seconds=1.0)
+        # Also the place where a system without namespaces is tried.
+        with AppWorldPool(mini_world, tmp_path, limits, isolate=False) as pool:
+            session = pool.open(task_ids[0], "one")
+            assert not pool.isolated
+            assert session.execute("print(1)").output.strip() == "1"
+            assert session.execute("print(bytearray(8 << 30))").output.strip().endswith("MemoryError")
+            with pytest.raises(EngineError) as overrun:
+                session.execute(
+                    "while True:\n  try:\n    for n in range(10**12): len('')\n  except BaseException: pass"
+                )
+            assert overrun.value.end_reason == "limit:execute_seconds"
+
+            session = pool.open(task_ids[0], "two")
+            everything = descendants(os.getpid())
+            worker = pool.process_id
+            children = descendants(worker)
+            assert len(children) == 1
+            os.kill(worker, signal.SIGKILL)
+            with pytest.raises(EngineError) as death:
+                session.execute("print(1)")
+            assert death.value.end_reason == "env_error"
+            assert gone_within(5, children)
+
+            session = pool.open(task_ids[0], "three")
+            assert pool.process_id not in everything
+            assert session.execute("print(1)").output.strip() == "1"
+            last = {pool.process_id} | descendants(pool.process_id)
+        assert gone_within(1, last)
+
+    def test_nothing_outlives_a_killed_training_process(
+        self, mini_world: Path, tmp_path: Path, task_ids: list[str], descendants: Descendants, gone_within: GoneWithin
+    ) -> None:
+        program = (
+            "import sys\nfrom pathlib import Path\nfrom prost_lightning.appworld.pool import AppWorldPool\n"
+            "pool = AppWorldPool(Path(sys.argv[1]), Path(sys.argv[2]))\n"
+            "sessions = [pool.open(sys.argv[3], str(number)) for number in range(2)]\n"
+            "print('open', flush=True)\nsessions[0].execute('while True: pass')\n"
+        )
+        scratch = tmp_path / "scratch"
+        scratch.mkdir()
+        command = [sys.executable, "-c", program, str(mini_world), str(tmp_path), task_ids[0]]
+        search_path = os.pathsep.join(path for path in sys.path if path)
+        environment = {**os.environ, "PYTHONPATH": search_path, "TMPDIR": str(scratch)}
+        trainer = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True)
+        assert trainer.stdout is not None
+        with trainer.stdout as said:
+            assert said.readline() == "open\n"
+            workers = descendants(trainer.pid)
+            assert len(workers) == 3
+            trainer.kill()
+            trainer.wait()
+        assert gone_within(10, workers)
+        assert list(scratch.iterdir()) == []

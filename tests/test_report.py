@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from prost_lightning.errors import UserError
+from prost_lightning.report import comparison_table, metrics, summarise
+from prost_lightning.trajectory import Outcome, SubTask, Trajectory, Usage
+
+
+def episode(task_id: str, success: bool, accepted: tuple[bool, ...] = (), world: str = "mini:seed7:0") -> Trajectory:
+    return Trajectory(
+        task_id=task_id,
+        world=world,
+        split="dev",
+        agents="team",
+        policy="p",
+        seed=0,
+        instruction="",
+        difficulty=1,
+        sub_tasks=[SubTask(i, "login", [], "", "", accepted=ok) for i, ok in enumerate(accepted, start=1)],
+        conversations=[],
+        steps=[],
+        outcome=Outcome(success, "completed" if success else "policy_error"),
+        usage={"orchestrator": Usage(2, 100, 10, 5e9, 0.5), "executor": Usage(1, 50, 20, 1e9, 0.25)},
+    )
+
+
+EPISODES = [
+    episode("aaaaaaa_1", True, (True, True)),
+    episode("aaaaaaa_2", True, (True,)),
+    episode("bbbbbbb_1", True, (True,)),
+    episode("bbbbbbb_2", False, (True, False)),
+]
+
+
+def test_summary() -> None:
+    summary = summarise(EPISODES, seconds=12.0)
+    assert (summary["tasks"], summary["tgc"], summary["sgc"]) == (4, 75.0, 50.0)
+    assert (summary["llm_calls"], summary["prompt_tokens"], summary["completion_tokens"]) == (12, 600, 120)
+    assert (summary["flops"], summary["flops_per_task"], summary["seconds"]) == (24e9, 6e9, 12.0)
+    assert summary["sub_task_error_rate"] == pytest.approx(1 / 6)
+    assert summary["end_reasons"] == {"completed": 3, "policy_error": 1}
+    assert summary["roles"]["executor"]["prompt_tokens"] == 200
+    assert set(summary["roles"]) == {"orchestrator", "executor"}
+
+
+def test_without_wall_seconds_the_model_s_are_reported() -> None:
+    assert summarise(EPISODES)["seconds"] == 3.0
+
+
+def test_episodes_are_left_as_they_are() -> None:
+    summarise(EPISODES)
+    assert EPISODES[0].usage["executor"].llm_calls == 1
+
+
+def test_metrics_are_flat_numbers() -> None:
+    flat = metrics(summarise(EPISODES))
+    assert flat["eval/tgc"] == 75.0
+    assert flat["eval/executor/completion_tokens"] == 80.0
+    assert flat["eval/end/policy_error"] == 1.0
+    assert all(isinstance(value, float) for value in flat.values())
+
+
+def test_no_sub_tasks_is_not_an_error_rate_of_zero() -> None:
+    summary = summarise([episode("aaaaaaa_1", False)])
+    assert summary["sub_task_error_rate"] is None
+    assert "eval/sub_task_error_rate" not in metrics(summary)
+
+
+def test_mixed_worlds_and_nothing_are_refused() -> None:
+    with pytest.raises(UserError, match="different worlds"):
+        summarise([*EPISODES, episode("ccccccc_1", True, world="official:0.1.0")])
+    with pytest.raises(UserError, match="no episodes"):
+        summarise([])
+
+
+def test_the_table_names_the_world_and_shows_both_columns() -> None:
+    console = Console(file=StringIO(), width=100)
+    summary = summarise(EPISODES)
+    console.print(comparison_table({"before": summary | {"tgc": 0.0}, "after": summary}))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    for word in ("mini:seed7:0", "before", "after", "75.0", "0.0", "17%"):
+        assert word in text
