@@ -57,7 +57,7 @@ class ExactResume(Callback):
         random.setstate(state["python"])
         np.random.set_state(state["numpy"])
         torch.set_rng_state(state["torch"])
-        torch.cuda.set_rng_state_all(state["cuda"])
+        torch.cuda.set_rng_state_all(state["cuda"][: torch.cuda.device_count()])
 
 
 def _numpy_state() -> tuple[str, list[int], int, int, float]:

@@ -13,22 +13,23 @@ from typing_extensions import override
 
 from prost_lightning.callbacks.appworld_eval import AppWorldEval
 from prost_lightning.callbacks.efficiency_monitor import EfficiencyMonitor
+from prost_lightning.pareto import pareto
 from prost_lightning.provenance import provenance
 from prost_lightning.report import comparison_table
 
 
 class RunSummary(Callback):
-    """Writes ``summary.json`` when training ends and prints effectiveness and cost before and after it.
+    """Writes ``summary.json`` when training ends, prints effectiveness and cost before and after it, and plots them.
 
     It reads what :class:`AppWorldEval` and :class:`EfficiencyMonitor` kept, so place it after them in the list of
     callbacks. Without an ``AppWorldEval`` the file holds the training figures alone.
 
     Args:
-        path: The file; by default ``<trainer.default_root_dir>/summary.json``.
+        directory: Where the files go; by default the trainer's ``default_root_dir``.
     """
 
-    def __init__(self, path: str | Path | None = None) -> None:
-        self.path = Path(path) if path is not None else None
+    def __init__(self, directory: str | Path | None = None) -> None:
+        self.directory = Path(directory) if directory is not None else None
         self._start = time.perf_counter()
         self._earlier_seconds = 0.0
         self._stages: list[dict[str, int]] = []
@@ -47,15 +48,18 @@ class RunSummary(Callback):
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.is_global_zero:
             return
-        directory = Path(trainer.default_root_dir)
-        path = self.path or directory / "summary.json"
+        directory = self.directory or Path(trainer.default_root_dir)
+        directory.mkdir(parents=True, exist_ok=True)
+        path = directory / "summary.json"
         summary = self._summary(trainer, pl_module)
-        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(summary, indent=2) + "\n")
         console = Console()
-        if "before" in summary or "after" in summary:
+        files = [path]
+        if "after" in summary:
             console.print(comparison_table(summary))
-        files = [path, *(directory / name for name in ("episodes.jsonl", "adapters", "config.yaml", "metrics.csv"))]
+            _, table, plot = pareto([directory], directory)
+            files += [plot, table]
+        files += [directory / name for name in ("episodes.jsonl", "adapters", "config.yaml", "metrics.csv")]
         console.print(f"{summary['trained_tokens']:,} tokens trained, {summary['wall_seconds']:.0f} s in all. Written:")
         for file in files:
             if file.exists():

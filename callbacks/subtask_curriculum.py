@@ -126,7 +126,7 @@ class SubtaskCurriculum(Callback):
         epoch_ended = epoch["current"]["processed"] == epoch["current"]["started"]
         last_batch_done = batch["is_last_batch"] and batch["current"]["completed"] < batch["current"]["processed"]
         epochs_done = epoch["current"]["processed"] + (not epoch_ended)
-        if not (epoch_ended or last_batch_done) or epochs_done == trainer.max_epochs:
+        if not (epoch_ended or last_batch_done) or epochs_done in (0, trainer.max_epochs):
             return
         if trainer.max_steps != -1:
             raise UserError(

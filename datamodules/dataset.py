@@ -150,7 +150,7 @@ def build_dataset(
                 reason = f"ends at token {span.end}, beyond max_tokens={max_tokens}"
                 dataset.dropped.append(DroppedTurn(where, reason))
             elif span.end == span.start:
-                dataset.dropped.append(DroppedTurn(where, "has no token to learn from"))
+                dataset.dropped.append(DroppedTurn(where, "begins with a token that reaches back into the prompt"))
             else:
                 position = span.position or last
                 turns.append(Turn(span.start, span.end, position, levels[position - 1]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from filelock import FileLock
@@ -30,7 +30,7 @@ class OracleTrajectories:
 
     root: str
     seed: int = 7
-    size: WorldSize = WorldSize()
+    size: WorldSize = field(default_factory=WorldSize)
     split: str = "train"
     n_tasks: int | None = None
     agents: Agents = "team"

@@ -255,8 +255,8 @@ class SubtaskCurriculumSampler(Sampler[list[TrainingUnit]]):
         """
         if state_dict["fingerprint"] != self._fingerprint:
             raise UserError(
-                "the checkpoint was made with other trajectories or other data settings (seed, split, curriculum, token "
-                "limits), so training cannot go on in the same order; restore those, or start anew without ckpt_path."
+                "the checkpoint was made with other trajectories or other data settings (seed, split, curriculum, "
+                "token limits), so training cannot go on in order; restore those, or start anew without ckpt_path."
             )
         self._stage = state_dict["stage"]
         self._epoch = state_dict["epoch"]

@@ -43,7 +43,7 @@ class SubtaskDataModule(LightningDataModule):
 
     Args:
         trajectories: JSONL file of episodes. Unsuccessful ones are left out.
-        model: Model whose tokenizer and chat template are used: a built-in name, a local path or a hub id.
+        base_model: Model whose tokenizer and chat template are used: a built-in name, a local path or a hub id.
         roles: Roles to train.
         curriculum: ``progressive`` starts with each trajectory's first sub-task and adds the following ones;
             ``reverse`` starts with the last; ``random`` adds them in a random order; ``standard`` is fine-tuning
@@ -69,7 +69,7 @@ class SubtaskDataModule(LightningDataModule):
     def __init__(
         self,
         trajectories: str | Path,
-        model: str | Path = "smollm2-135m-instruct",
+        base_model: str | Path = "smollm2-135m-instruct",
         roles: Sequence[Role] = TEAM_ROLES,
         curriculum: Curriculum = "progressive",
         n_stages: int | None = None,
@@ -97,7 +97,7 @@ class SubtaskDataModule(LightningDataModule):
             if not 0 <= share < 1:
                 raise UserError(f"data.{name} is {share}; it must be at least 0 and below 1.")
         self.trajectories = Path(trajectories)
-        self.model = model
+        self.base_model = base_model
         self.roles = tuple(roles)
         self.curriculum = curriculum
         self.epochs_per_stage = epochs_per_stage
@@ -124,7 +124,7 @@ class SubtaskDataModule(LightningDataModule):
             return
         trajectories, failed = read_successful(self.trajectories)
         training, validation = split_by_scenario(trajectories, self.val_share, self.seed)
-        tokenizer = load_tokenizer(self.model)
+        tokenizer = load_tokenizer(self.base_model)
         datasets = [
             build_dataset(
                 part,

@@ -77,6 +77,8 @@ def tokenize(conversations: Sequence[Conversation], tokenizer: PreTrainedTokeniz
         spans = []
         for message, text_start, text_end in turns:
             start, end = bisect_left(starts, text_start), bisect_left(starts, text_end)
+            if start == len(starts) or starts[start] != text_start:
+                end = start
             if end > start and ids[end - 1] not in special:
                 raise UserError(
                     f"{tokenizer.name_or_path}: its chat template ends an assistant message without a special token, "

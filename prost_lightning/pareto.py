@@ -20,7 +20,7 @@ class Point:
     """One run's result.
 
     Attributes:
-        run: Name of the run's directory.
+        run: Name of the run's directory, with ``(before)`` for the model before training.
         world: World that it was measured in.
         split: Split that it was measured on.
         tasks: Number of tasks.
@@ -54,29 +54,34 @@ def frontier(points: Sequence[Point]) -> list[Point]:
     return [replace(point, on_frontier=not beaten(point)) for point in points]
 
 
-def read_run(run: Path) -> Point:
-    """Reads a run's result: what ``summary.json`` says about the end of training, else all of ``episodes.jsonl``.
+def read_run(run: Path) -> list[Point]:
+    """Reads a run's results: ``summary.json`` if it is there, else all of ``episodes.jsonl``.
 
     Args:
         run: A directory that ``fit`` or ``evaluate`` wrote.
 
+    Returns:
+        One point; for a training run also one of the model before training, named ``<run> (before)``.
+
     Raises:
         UserError: The directory holds neither file, or an unreadable one.
     """
+    name = run.resolve().name
     summary_path, episodes_path = run / "summary.json", run / "episodes.jsonl"
     if summary_path.is_file():
         try:
             content = msgspec.json.decode(summary_path.read_bytes(), type=dict[str, Any])
-            after = content.get("after", content)
-            return _point(
-                run, {"world": content["world"], "split": content["split"], "tasks": content["tasks"]} | after
-            )
+            measured = {name: content[name] for name in ("world", "split", "tasks")}
+            if "after" not in content:
+                return [_point(name, content)]
+            before = [_point(f"{name} (before)", measured | content["before"])] if "before" in content else []
+            return [*before, _point(name, measured | content["after"])]
         except (msgspec.DecodeError, KeyError, TypeError) as error:
             raise UserError(
                 f"{summary_path}: not the summary of a finished run ({error}); finish or drop it."
             ) from error
     if episodes_path.is_file():
-        return _point(run, summarise(read_trajectories(episodes_path)))
+        return [_point(name, summarise(read_trajectories(episodes_path)))]
     raise UserError(
         f"{run}: neither summary.json nor episodes.jsonl here; name directories that fit or evaluate wrote."
     )
@@ -97,7 +102,8 @@ def pareto(runs: Sequence[Path], output_dir: Path) -> tuple[list[Point], Path, P
     """
     if not runs:
         raise UserError("pareto: name at least one run directory.")
-    points = sorted(frontier([read_run(run) for run in runs]), key=lambda point: (point.flops_per_task, -point.tgc))
+    read = [point for run in runs for point in read_run(run)]
+    points = sorted(frontier(read), key=lambda point: (point.flops_per_task, -point.tgc))
     measured = sorted({(point.world, point.split) for point in points})
     if len(measured) > 1:
         raise UserError(f"pareto: the runs were measured on different worlds or splits {measured}; compare one kind.")
@@ -111,9 +117,9 @@ def pareto(runs: Sequence[Path], output_dir: Path) -> tuple[list[Point], Path, P
     return points, table, plot
 
 
-def _point(run: Path, summary: dict[str, Any]) -> Point:
+def _point(name: str, summary: dict[str, Any]) -> Point:
     return Point(
-        run=run.resolve().name,
+        run=name,
         world=summary["world"],
         split=summary["split"],
         tasks=summary["tasks"],

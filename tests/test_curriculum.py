@@ -57,9 +57,7 @@ def test_levels_are_stages_and_each_stage_adds_something(
         assert max(sizes.values()) - min(sizes.values()) <= 1 or curriculum == "standard"
 
 
-@pytest.mark.parametrize(
-    ("epochs_per_stage", "stages"), [(1, [1, 2, 3, 3, 3, 3, 3]), (2, [1, 1, 2, 2, 3, 3, 3])]
-)
+@pytest.mark.parametrize(("epochs_per_stage", "stages"), [(1, [1, 2, 3, 3, 3, 3, 3]), (2, [1, 1, 2, 2, 3, 3, 3])])
 def test_stage_grows_with_the_epoch_and_stays_at_the_last(epochs_per_stage: int, stages: list[int]) -> None:
     assert [stage_of_epoch(epoch, n_stages=3, epochs_per_stage=epochs_per_stage) for epoch in range(7)] == stages
 

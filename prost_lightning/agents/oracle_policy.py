@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import random
 from collections.abc import Sequence
@@ -59,7 +60,9 @@ class OraclePolicy:
 
     def with_seed(self, seed: int) -> OraclePolicy:
         """The same teacher with other choices."""
-        return OraclePolicy(self.root, seed, self.mistake_rate, self.lookup_rate)
+        other = copy.copy(self)
+        other.seed = seed
+        return other
 
     def annotate(self, trajectory: Trajectory) -> Trajectory:
         """Adds to a single agent's episode what the script knows: its sub-tasks, and which turn works on which.

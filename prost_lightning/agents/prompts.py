@@ -167,8 +167,9 @@ def render_finish(answer: Answer) -> str:
     """The orchestrator's last reply. A string that would be read back as something else is quoted as JSON."""
     if answer is None:
         return "FINISH"
-    if isinstance(answer, str) and answer and _parse_answer(answer) == answer and len(answer.splitlines()) == 1:
-        return f"FINISH: {answer}"
+    plain = f"FINISH: {answer}"
+    if isinstance(answer, str) and _FINISH.fullmatch(plain) and parse_orchestrator(plain) == Finish(answer):
+        return plain
     return f"FINISH: {msgspec.json.encode(answer).decode()}"
 
 

@@ -127,9 +127,10 @@ def run_episodes(
                 playing += threads.map(lambda item: start(*item), fresh)
                 while due := [running for running in playing if isinstance(running.request, ExecuteRequest)]:
                     list(threads.map(_Running.execute, due))
-                for running in [item for item in playing if item.request is None or item.overdue()]:
+                ended = [running for running in playing if running.request is None or running.overdue()]
+                for running, trajectory in zip(ended, threads.map(finish, ended), strict=True):
                     playing.remove(running)
-                    finished[running.index] = trajectory = finish(running)
+                    finished[running.index] = trajectory
                     if on_end is not None:
                         on_end(trajectory)
                     bar.update()

@@ -25,6 +25,7 @@ from appworld.apps.api_lib import set_local_date_and_time
 from appworld.apps.model_lib import CachedDBHandler
 from appworld.common.constants import CANARY_STRING, DB_VERSION
 
+from prost_lightning.appworld.sandbox import die_with_parent
 from prost_lightning.miniworld.contents import make_contents
 from prost_lightning.miniworld.databases import (
     NOW,
@@ -70,15 +71,24 @@ def assemble(root: Path, seed: int, size: WorldSize, report: Report) -> None:
     (data / "version.txt").write_text("mini-world\n")
     for task in planned:
         _write_task(data, task)
+    report("tasks", 2, steps)
     freezer.stop()
     CachedDBHandler.reset()
     # No thread runs yet, so forking is safe, and it spares each worker the seconds that importing the apps takes.
-    with ProcessPoolExecutor(_WORKERS, mp_context=get_context("fork")) as pool:
+    with ProcessPoolExecutor(_WORKERS, get_context("fork"), initializer=die_with_parent) as pool:
         verified = [pool.submit(_verify_task, data, task) for task in planned]
-        for number, future in enumerate(as_completed(verified), start=2):
-            report("tasks verified", number, steps)
-            future.result()
+        try:
+            for number, future in enumerate(as_completed(verified), start=3):
+                future.result()
+                report("tasks", number, steps)
+        except BaseException:
+            # A fault, or a caller that is gone: the other tasks are not worth verifying any more.
+            pool.shutdown(cancel_futures=True)
+            raise
     shutil.rmtree(root / "experiments")
+    # Evaluating imports the evaluators, and Python's cache of that carries the time.
+    for cache in list(data.rglob("__pycache__")):
+        shutil.rmtree(cache)
     templates: dict[str, list[str]] = {}
     for task in planned:
         templates.setdefault(task.template.name, []).append(task.task_id)
@@ -91,7 +101,6 @@ def assemble(root: Path, seed: int, size: WorldSize, report: Report) -> None:
         templates=templates,
     )
     _write_json(data / MINI_WORLD_FILE, msgspec.to_builtins(note))
-    report("done", steps, steps)
 
 
 def _write_task(data: Path, task: PlannedTask) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -57,6 +58,9 @@ def build_world(root: Path, *, seed: int = 7, size: WorldSize | None = None, pro
     root.parent.mkdir(parents=True, exist_ok=True)
     with file_lock(root.parent / f".{root.name}.lock"):
         if not _is_there(root, seed, size):
+            # Left by builds that were killed; nobody else builds here while the lock is held.
+            for abandoned in root.parent.glob(f".{root.name}.building-*"):
+                shutil.rmtree(abandoned, ignore_errors=True)
             workshop = Path(tempfile.mkdtemp(prefix=f".{root.name}.building-", dir=root.parent))
             try:
                 _assemble(workshop, seed, size, progress)
@@ -108,7 +112,13 @@ def _assemble(workshop: Path, seed: int, size: WorldSize, progress: bool) -> Non
     with (
         tempfile.TemporaryFile("w+") as errors,
         subprocess.Popen(
-            command, env=environment, cwd=workshop, stdout=subprocess.PIPE, stderr=errors, text=True
+            command,
+            env=environment,
+            cwd=workshop,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            start_new_session=True,
         ) as process,
     ):
         assert process.stdout is not None
@@ -120,7 +130,7 @@ def _assemble(workshop: Path, seed: int, size: WorldSize, progress: bool) -> Non
                     bar.set_postfix_str(state["what"], refresh=False)
                     bar.update(state["done"] - bar.n)
         except BaseException:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
             raise
         if process.wait() != 0:
             errors.seek(0)

@@ -49,7 +49,7 @@ def build_api_docs(directory: Path) -> list[dict[str, Any]]:
     """
     directory.mkdir(parents=True)
     collection = ApiDocCollection.build(load_apps=tuple(get_all_apps(skip_admin=True)))
-    rows = []
+    rows: list[dict[str, Any]] = []
     for app, documents in collection.items():
         plain = json.loads(json.dumps(documents))
         rows.extend(dict(document) for document in plain.values())
@@ -220,10 +220,10 @@ class _Writer:
                     **_identity(contact.person),
                     "user_id": person.index + 1,
                     "relationships": [contact.relationship],
-                    "created_at": self._ago(150),
+                    "created_at": self._ago(10 + place),  # the phone lists the newest first
                 }
                 for person in self.contents.supervisors
-                for contact in self.contents.of(person).contacts
+                for place, contact in enumerate(self.contents.of(person).contacts)
             ],
         )
 

@@ -26,7 +26,7 @@ def generator_fingerprint() -> str:
 
 
 def data_fingerprint(data: Path) -> str:
-    """Fingerprint of all files below a directory, by name and content.
+    """Fingerprint of all files below a directory, by name and content; Python's ``__pycache__`` does not count.
 
     Args:
         data: The directory.
@@ -35,7 +35,7 @@ def data_fingerprint(data: Path) -> str:
         Hexadecimal digits, equal for byte-identical directories.
     """
     digest = hashlib.sha256()
-    for path in sorted(path for path in data.rglob("*") if path.is_file()):
+    for path in sorted(path for path in data.rglob("*") if path.is_file() and path.parent.name != "__pycache__"):
         content = path.read_bytes()
         digest.update(f"{path.relative_to(data).as_posix()}\0{len(content)}\0".encode())
         digest.update(content)

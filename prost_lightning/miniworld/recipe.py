@@ -41,7 +41,7 @@ class WorldNote(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
     Attributes:
         kind: Always ``mini-world``.
-        generator: Fingerprint of the generator, see :func:`~prost_lightning.miniworld.fingerprint.generator_fingerprint`.
+        generator: Fingerprint of the generator's source, see :mod:`prost_lightning.miniworld.fingerprint`.
         appworld: Version of the ``appworld`` package.
         seed: Seed of the world.
         size: Scenarios a template.

@@ -2,61 +2,102 @@
 
 from __future__ import annotations
 
-FIRST_NAMES = (
-    "Alice Brian Carla Derek Elena Frank Grace Henry Irene Jason Karen Lucas Maria Nolan Olive Peter "
-    "Queen Ralph Sarah Tomas Ursula Victor Wendy Xavier Yvonne Zachary Bella Caleb Diana Ethan Fiona George"
-).split()
-LAST_NAMES = (
-    "Adams Baker Cooper Dalton Ellis Foster Grant Hughes Irwin Jensen Keller Lambert Mason Norton Osborn Parker "
-    "Quinn Reeves Sutton Turner Upton Vaughn Walker Yates Zeller Archer Bishop Carver Draper Farmer Gibson Harper"
-).split()
-ARTISTS = (
-    "Nova Reyes|Silver Pines|Echo Harbor|Marble Kings|Velvet Storm|Lunar Tide|Copper Field|Neon Meadow|"
-    "Iron Lantern|Paper Foxes|Golden Hour|Winter Coast|Scarlet Road|Hollow Creek|Static Bloom|Amber Valley|Coral Wolves|"
-    "Dusty Anthem|Glass Parade|Mellow Giants|Northern Choir|Velour Motel|Wild Orchard|Zenith Club"
-).split("|")
-GENRES = "pop rock jazz classical indie".split()
-TITLE_FIRST = (
-    "Broken Silent Endless Burning Distant Frozen Gentle Hidden Restless Shining Stolen Wandering Electric Faded Crimson"
-).split()
-TITLE_SECOND = "River Mirror Highway Garden Signal Summer Shadow Letter Ocean Thunder Window Carousel".split()
-RELATIONSHIPS = "roommate coworker sibling neighbor friend".split()
-NOTE_TITLES = (
-    "Camping List|Garden Jobs|Party Supplies|Paint Shopping|Moving Day|Bike Repair|Picnic Ideas|Office Errands|"
-    "Attic Cleanup|Puppy Care|Wedding Tasks|School Run|Kitchen Upgrade|Beach Trip|Winter Prep|Movie Night|"
-    "Birthday Plan|Car Checkup|Basement Fixes|Museum Visit|Yoga Week|Library Returns|Spring Market|Balcony Plants"
-).split("|")
-CHORES = (
-    "buy tape|call the plumber|water the plants|clean the garage|wash the car|order pizza|fix the lamp|pack the tent|"
-    "print the tickets|charge the camera|return the drill|book a table|sweep the stairs|mail the package|test the alarm|"
-    "find the charger|sort the photos|measure the window|pick up the keys|renew the pass|feed the cat|fold the laundry|"
-    "sharpen the knives|check the tires|replace the filter|borrow a ladder|label the boxes|refill the soap|"
-    "update the budget|email the landlord|trim the hedge|wrap the gift|copy the recipe|plan the menu|dust the shelves|"
-    "oil the hinges|empty the bins|scan the receipts|clean the oven|hang the mirror"
-).split("|")
-PROJECTS = (
-    "Garden|Kitchen|Fitness|Travel|Website|Budget|Reading|Music|Cooking|Painting|"
-    "Research|Marketing|Recruiting|Hiking|Photography|Language|Charity|Robotics|Podcast|Wardrobe"
-).split("|")
-PRIORITIES = ("high", "medium", "low")
-PAYMENTS = (
-    "Internet bill|Team lunch|Birthday gift|Movie tickets|Concert seats|Pizza night|Taxi ride|Groceries|Rent share|"
-    "Coffee round|Bus fare|Museum entry|Camping fee|Book club|Game night|Water bill|Farewell dinner|Ski pass|Snacks|Parking"
-).split("|")
-MESSAGES = (
-    "Running ten minutes late|Dinner is at seven|The package has arrived|Please bring your umbrella|See you at the station|"
-    "The meeting moved to Monday|Happy birthday to you|Call me after work|Thanks for the ride|The keys are under the mat|"
-    "Game starts at noon|Your book is ready|We are out of milk|The tickets are booked|Good luck with the exam"
-).split("|")
-PLAYLISTS = (
-    "Road Trip|Morning Run|Rainy Evening|Deep Focus|Sunday Brunch|Night Drive|Gym Session|Slow Dance|Campfire Mix|"
-    "Study Hall|Beach Party|Train Ride|Garden Hour|Late Shift|First Snow"
-).split("|")
-SUBJECTS = (
-    "My notes|As promised|For your review|The list|Quick share|Your copy|Weekend plan|Please read|Shared list|For later"
-).split("|")
-FOLDERS = "downloads documents pictures music backup".split()
-EXTENSIONS = "pdf txt jpg csv docx mp3".split()
-FILE_WORDS = (
-    "report invoice ticket photo summary backup draft budget scan song manual recipe letter chart poster form map log"
-).split()
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(phrase.strip() for phrase in text.split(","))
+
+
+FIRST_NAMES = _listed(
+    """
+    Alice, Brian, Carla, Derek, Elena, Frank, Grace, Henry, Irene, Jason, Karen, Lucas, Maria, Nolan, Olive,
+    Peter, Queen, Ralph, Sarah, Tomas, Ursula, Victor, Wendy, Xavier, Yvonne, Zachary, Bella, Caleb, Diana,
+    Ethan, Fiona, George
+    """
+)
+LAST_NAMES = _listed(
+    """
+    Adams, Baker, Cooper, Dalton, Ellis, Foster, Grant, Hughes, Irwin, Jensen, Keller, Lambert, Mason, Norton,
+    Osborn, Parker, Quinn, Reeves, Sutton, Turner, Upton, Vaughn, Walker, Yates, Zeller, Archer, Bishop, Carver,
+    Draper, Farmer, Gibson, Harper
+    """
+)
+ARTISTS = _listed(
+    """
+    Nova Reyes, Silver Pines, Echo Harbor, Marble Kings, Velvet Storm, Lunar Tide, Copper Field, Neon Meadow,
+    Iron Lantern, Paper Foxes, Golden Hour, Winter Coast, Scarlet Road, Hollow Creek, Static Bloom, Amber Valley,
+    Coral Wolves, Dusty Anthem, Glass Parade, Mellow Giants, Northern Choir, Velour Motel, Wild Orchard,
+    Zenith Club
+    """
+)
+GENRES = _listed("pop, rock, jazz, classical, indie")
+TITLE_FIRST = _listed(
+    """
+    Broken, Silent, Endless, Burning, Distant, Frozen, Gentle, Hidden, Restless, Shining, Stolen, Wandering,
+    Electric, Faded, Crimson
+    """
+)
+TITLE_SECOND = _listed(
+    "River, Mirror, Highway, Garden, Signal, Summer, Shadow, Letter, Ocean, Thunder, Window, Carousel"
+)
+RELATIONSHIPS = _listed("roommate, coworker, sibling, neighbor, friend")
+NOTE_TITLES = _listed(
+    """
+    Camping List, Garden Jobs, Party Supplies, Paint Shopping, Moving Day, Bike Repair, Picnic Ideas,
+    Office Errands, Attic Cleanup, Puppy Care, Wedding Tasks, School Run, Kitchen Upgrade, Beach Trip,
+    Winter Prep, Movie Night, Birthday Plan, Car Checkup, Basement Fixes, Museum Visit, Yoga Week,
+    Library Returns, Spring Market, Balcony Plants
+    """
+)
+CHORES = _listed(
+    """
+    buy tape, call the plumber, water the plants, clean the garage, wash the car, order pizza, fix the lamp,
+    pack the tent, print the tickets, charge the camera, return the drill, book a table, sweep the stairs,
+    mail the package, test the alarm, find the charger, sort the photos, measure the window, pick up the keys,
+    renew the pass, feed the cat, fold the laundry, sharpen the knives, check the tires, replace the filter,
+    borrow a ladder, label the boxes, refill the soap, update the budget, email the landlord, trim the hedge,
+    wrap the gift, copy the recipe, plan the menu, dust the shelves, oil the hinges, empty the bins,
+    scan the receipts, clean the oven, hang the mirror
+    """
+)
+PROJECTS = _listed(
+    """
+    Garden, Kitchen, Fitness, Travel, Website, Budget, Reading, Music, Cooking, Painting, Research, Marketing,
+    Recruiting, Hiking, Photography, Language, Charity, Robotics, Podcast, Wardrobe
+    """
+)
+PRIORITIES = _listed("high, medium, low")
+PAYMENTS = _listed(
+    """
+    Internet bill, Team lunch, Birthday gift, Movie tickets, Concert seats, Pizza night, Taxi ride, Groceries,
+    Rent share, Coffee round, Bus fare, Museum entry, Camping fee, Book club, Game night, Water bill,
+    Farewell dinner, Ski pass, Snacks, Parking
+    """
+)
+MESSAGES = _listed(
+    """
+    Running ten minutes late, Dinner is at seven, The package has arrived, Please bring your umbrella,
+    See you at the station, The meeting moved to Monday, Happy birthday to you, Call me after work,
+    Thanks for the ride, The keys are under the mat, Game starts at noon, Your book is ready, We are out of milk,
+    The tickets are booked, Good luck with the exam
+    """
+)
+PLAYLISTS = _listed(
+    """
+    Road Trip, Morning Run, Rainy Evening, Deep Focus, Sunday Brunch, Night Drive, Gym Session, Slow Dance,
+    Campfire Mix, Study Hall, Beach Party, Train Ride, Garden Hour, Late Shift, First Snow
+    """
+)
+SUBJECTS = _listed(
+    """
+    My notes, As promised, For your review, The list, Quick share, Your copy, Weekend plan, Please read,
+    Shared list, For later
+    """
+)
+FOLDERS = _listed("downloads, documents, pictures, music, backup")
+EXTENSIONS = _listed("pdf, txt, jpg, csv, docx, mp3")
+FILE_WORDS = _listed(
+    """
+    report, invoice, ticket, photo, summary, backup, draft, budget, scan, song, manual, recipe, letter, chart,
+    poster, form, map, log
+    """
+)

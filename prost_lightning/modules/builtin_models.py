@@ -127,7 +127,7 @@ def _fetch(name: str, model: BuiltinModel, scratch: Path) -> Path:
 
 
 def _convert(name: str, gguf: Path, directory: Path) -> None:
-    """Unpacks GGUF weights to bfloat16 safetensors beside the tokenizer, with a manifest of checksums."""
+    """Unpacks GGUF weights to bfloat16 safetensors beside the tokenizer, and records checksums."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import quantization_config as quantization
@@ -149,14 +149,16 @@ def _convert(name: str, gguf: Path, directory: Path) -> None:
             raise RuntimeError(f"{name}: converted weight {key} is constant or not finite")
     fresh.save_pretrained(directory)
     AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(directory)
+    _write_manifest(name, directory)
 
+
+def _write_manifest(name: str, directory: Path) -> None:
+    """Records size and checksum of every file in a directory."""
     files = {}
     for path in sorted(directory.iterdir()):
-        path.chmod(0o644)
         with path.open("rb") as file:
             files[path.name] = {"sha256": _sha256(file), "bytes": path.stat().st_size}
-    manifest = {"model": name, "requirement": BUILTIN_MODELS[name].requirement, "files": files}
-    (directory / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+    (directory / MANIFEST).write_text(json.dumps({"model": name, "files": files}, indent=2) + "\n")
 
 
 def _is_intact(directory: Path) -> bool:

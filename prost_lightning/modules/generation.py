@@ -16,6 +16,10 @@ class _RoomyLayer(DynamicLayer):
 
     ROOM = 64  # tokens by which the storage grows
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._storage: list[Tensor] = []  # keys and values, (B, heads, tokens + room, head size)
+
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """Appends (B, heads, new tokens, head size) keys and values and returns all."""
         if not self.is_initialized:
@@ -35,8 +39,9 @@ class _RoomyLayer(DynamicLayer):
 
     def batch_select_indices(self, indices: Tensor) -> None:
         """Keeps these rows of the batch."""
+        length = self.get_seq_length()
         self._storage = [storage[indices] for storage in self._storage]
-        self.keys, self.values = (storage[:, :, : self.keys.shape[2]] for storage in self._storage)
+        self.keys, self.values = (storage[:, :, :length] for storage in self._storage)
 
 
 @torch.inference_mode()

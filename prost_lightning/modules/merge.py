@@ -11,7 +11,7 @@ from bitsandbytes.functional import dequantize_4bit
 from bitsandbytes.nn.modules import Linear4bit
 from peft import PeftModel
 from peft.tuners.lora import LoraLayer
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 
@@ -29,13 +29,14 @@ def merged_copy(model: PeftModel | PreTrainedModel, role: str | None) -> PreTrai
     Returns:
         A copy in evaluation mode, for inference only. Its linear layers take two bytes (bfloat16) a weight.
     """
-    base: PreTrainedModel = model.get_base_model() if isinstance(model, PeftModel) else model
+    base: Any = model.get_base_model() if isinstance(model, PeftModel) else model
     # deepcopy asks its memo first: tensors stand for themselves, adapted and quantised layers for dense ones.
     memo: dict[int, Any] = {id(tensor): tensor for tensor in chain(base.parameters(), base.buffers())}
+    wrapped = {id(module.get_base_layer()) for module in base.modules() if isinstance(module, LoraLayer)}
     for module in base.modules():
-        if isinstance(module, LoraLayer | Linear4bit) and id(module) not in memo:
+        if isinstance(module, LoraLayer | Linear4bit) and id(module) not in wrapped:
             memo[id(module)] = _dense(module, role)
-    merged = copy.deepcopy(base, memo)
+    merged: PreTrainedModel = copy.deepcopy(base, memo)
     merged.eval()
     return merged
 
@@ -43,13 +44,17 @@ def merged_copy(model: PeftModel | PreTrainedModel, role: str | None) -> PreTrai
 @torch.no_grad()
 def _dense(module: Any, role: str | None) -> nn.Linear:
     """A plain linear layer that computes what an adapted or quantised one does."""
-    layer = module.get_base_layer() if isinstance(module, LoraLayer) else module
-    weight = layer.weight
-    if isinstance(layer, Linear4bit):
-        weight = dequantize_4bit(weight.data, weight.quant_state).to(layer.compute_dtype)
-    if isinstance(module, LoraLayer) and role in module.lora_A:
+    adapted = isinstance(module, LoraLayer)
+    layer: Any = module.get_base_layer() if adapted else module
+    if not isinstance(layer, nn.Linear):
+        raise NotImplementedError(f"cannot merge the adapter of a {type(layer).__name__}; generate with merge=False")
+    weight: Tensor = layer.weight.detach()
+    quant_state = getattr(layer.weight, "quant_state", None)
+    if quant_state is not None:
+        weight = dequantize_4bit(weight, quant_state).to(quant_state.dtype)
+    if adapted and role in module.lora_A:
         weight = (weight.float() + module.get_delta_weight(role).float()).to(weight.dtype)
     dense = nn.Linear(layer.in_features, layer.out_features, bias=False, device="meta")
-    dense.weight = nn.Parameter(weight.detach(), requires_grad=False)
+    dense.weight = nn.Parameter(weight, requires_grad=False)
     dense.bias = layer.bias
     return dense

@@ -81,7 +81,7 @@ def as_trajectory(episode: Episode, agents: str) -> Trajectory:
 def test_without_deviations_it_plays_the_script(world: Path, start) -> None:
     episode = play(OraclePolicy(world, mistake_rate=0, lookup_rate=0), start(EpisodeLimits()))
     assert episode.end_reason == "completed"
-    codes = ["run_one()", "run_two()", 'apis.supervisor.complete_task(answer=\'12\', status="success")']
+    codes = ["run_one()", "run_two()", "apis.supervisor.complete_task(answer='12', status=\"success\")"]
     assert [step.code for step in episode.steps] == codes
     assert [(s.result, s.attempts) for s in episode.sub_tasks] == [("done one", 1), ("done two", 1)]
     assert all(m.train for c in episode.conversations for m in c.messages)
@@ -93,7 +93,11 @@ def test_a_mistake_is_made_rejected_and_corrected(world: Path, start) -> None:
     assert [s.attempts for s in episode.sub_tasks] == [2, 2]
     assert [s.result for s in episode.sub_tasks] == ["done one", "done two"]
     executor = next(c for c in episode.conversations if c.role == "executor")
-    turns = [(m.content.splitlines()[1 if "`" in m.content else 0], m.train) for m in executor.messages if m.role == "assistant"]
+    turns = [
+        (m.content.splitlines()[1 if "`" in m.content else 0], m.train)
+        for m in executor.messages
+        if m.role == "assistant"
+    ]
     assert turns == [
         ('doc = apis.api_docs.show_api_doc(app_name="spotify", api_name="login")', True),
         ("fail_one()", False),

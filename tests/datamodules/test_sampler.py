@@ -69,7 +69,9 @@ def test_what_is_not_yet_visible_is_left_out() -> None:
 
 
 @given(
-    lengths=st.lists(st.tuples(st.sampled_from(["orchestrator", "executor", "critic"]), st.integers(2, 90)), max_size=40),
+    lengths=st.lists(
+        st.tuples(st.sampled_from(["orchestrator", "executor", "critic"]), st.integers(2, 90)), max_size=40
+    ),
     tokens_per_batch=st.integers(1, 100),
 )
 def test_packing_loses_nothing_and_mixes_no_roles(lengths: list[tuple[Role, int]], tokens_per_batch: int) -> None:
@@ -95,12 +97,16 @@ def test_an_epoch_holds_every_active_unit_once(stage: int, epoch: int) -> None:
     assert len(batches) == len(sampler)
     trained = [item for batch in batches for unit in batch for item in unit.items]
     assert len(trained) == len(set(trained)) == len(sampler.active_items())
-    assert set(trained) == sampler.active_items() == {
-        Item(trajectory, role, position)
-        for trajectory in range(9)
-        for role in ("orchestrator", "executor", "critic")
-        for position in range(1, stage + 1)
-    }
+    assert (
+        set(trained)
+        == sampler.active_items()
+        == {
+            Item(trajectory, role, position)
+            for trajectory in range(9)
+            for role in ("orchestrator", "executor", "critic")
+            for position in range(1, stage + 1)
+        }
+    )
     assert sampler.pool_tokens() == sum(unit.length for batch in batches for unit in batch)
 
 

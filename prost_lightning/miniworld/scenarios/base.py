@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -88,7 +88,8 @@ def login_step(app: str) -> ScriptStep:
         return (
             "profile = apis.supervisor.show_profile()\n"
             'passwords = {a["account_name"]: a["password"] for a in apis.supervisor.show_account_passwords()}\n'
-            f'{app}_token = apis.{app}.{login}(username=profile["{username}"], password=passwords["{app}"])["access_token"]\n'
+            f'{app}_token = apis.{app}.{login}(username=profile["{username}"], '
+            f'password=passwords["{app}"])["access_token"]\n'
             f'print("logged in to {app}")'
         )
 
@@ -133,7 +134,8 @@ def collect_step(
         return (
             f"{variable} = []\n"
             f"for page in range({_PAGES}):\n"
-            f"    {variable} += apis.{app}.{api}(access_token={app}_token, {further}page_index=page, page_limit={PAGE_LIMIT})\n"
+            f"    {variable} += apis.{app}.{api}(access_token={app}_token, {further}"
+            f"page_index=page, page_limit={PAGE_LIMIT})\n"
             f'print(len({variable}), "{variable}")'
         )
 
@@ -158,6 +160,11 @@ def collect_step(
         result=f"{count} {variable}",
         mistakes=mistakes,
     )
+
+
+def beyond_first_page(rows: Sequence[object], chosen: Sequence[object]) -> bool:
+    """Whether some of the chosen rows are missed by reading only the first page of a list, in the list's own order."""
+    return any(row in rows[PAGE_LIMIT:] for row in chosen)
 
 
 def without_token(code: str, app: str) -> str:

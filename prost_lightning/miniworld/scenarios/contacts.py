@@ -32,7 +32,7 @@ def _draft_text_contact(contents: Contents, person: Person, random: Random) -> T
         "for contact in matches:\n"
         f'    apis.phone.send_text_message(phone_number=contact["phone_number"], message="{message}", '
         "access_token=phone_token)\n"
-        'print(len(matches), "messages sent")'
+        'print(len(matches), "message sent")'
     )
     wording = random.choice(
         (
@@ -48,12 +48,12 @@ def _draft_text_contact(contents: Contents, person: Person, random: Random) -> T
             f"Send {receiver.first_name} the text message '{message}'.",
         ],
         plans=[
-            f"Keep the contact whose first name is {receiver.first_name}, call send_text_message with the phone number.",
+            f"Keep the contact with first name {receiver.first_name}, call send_text_message with the phone number.",
             f"Filter contacts by first name {receiver.first_name}; send '{message}' to the phone_number.",
         ],
         lookups=[("phone", "send_text_message")],
         code=code,
-        result="1 messages sent",
+        result="1 message sent",
         mistakes=[
             Mistake("missing_login", without_token(code, "phone"), "send_text_message needs access_token=phone_token."),
             Mistake(

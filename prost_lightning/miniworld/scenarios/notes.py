@@ -60,7 +60,7 @@ def _draft_note_to_project(contents: Contents, person: Person, random: Random) -
     code = (
         find_project(project.name)
         + "for item in items:\n"
-        + f'    apis.todoist.create_task(project_id=project["project_id"], title=item, priority="{priority}", '
+        + f'    apis.todoist.create_task(project_id=projects[0]["project_id"], title=item, priority="{priority}", '
         + "access_token=todoist_token)\n"
         + 'print(len(items), "tasks added")'
     )
@@ -87,7 +87,7 @@ def _draft_note_to_project(contents: Contents, person: Person, random: Random) -
         code=code,
         result=f"{len(note.items)} tasks added",
         mistakes=[
-            Mistake("missing_login", without_token(code, "todoist"), "create_task needs access_token=todoist_token."),
+            Mistake("missing_login", without_token(code, "todoist"), "show_projects needs access_token=todoist_token."),
             Mistake(
                 "wrong_api", code.replace("create_task(", "add_task("), "todoist has no API add_task; use create_task."
             ),

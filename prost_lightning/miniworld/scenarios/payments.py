@@ -8,7 +8,14 @@ from textwrap import dedent
 from prost_lightning.miniworld import words
 from prost_lightning.miniworld.contents import Contents
 from prost_lightning.miniworld.people import Person
-from prost_lightning.miniworld.scenarios.base import TaskDraft, Template, collect_step, login_step, without_token
+from prost_lightning.miniworld.scenarios.base import (
+    TaskDraft,
+    Template,
+    beyond_first_page,
+    collect_step,
+    login_step,
+    without_token,
+)
 from prost_lightning.miniworld.scenarios.contacts import collect_contacts
 from prost_lightning.miniworld.script import Mistake, ScriptStep
 
@@ -21,7 +28,7 @@ def _draft_total(contents: Contents, person: Person, random: Random) -> TaskDraf
     opposite = [p for p in contents.payments if {p.sender.index, p.receiver.index} == {person.index, partner.index}]
     total = sum(payment.amount for payment in matches)
     # Without payments in both directions the wrong direction would go unnoticed.
-    if len(matches) < 2 or len(opposite) == len(matches):
+    if len(matches) < 2 or len(opposite) == len(matches) or not beyond_first_page(mine, matches):
         return None
     side, wrong_side = ("receiver", "sender") if direction == "sent" else ("sender", "receiver")
     preposition = "to" if direction == "sent" else "from"
@@ -83,9 +90,10 @@ def _draft_pay_contacts(contents: Contents, person: Person, random: Random) -> T
     relationship = random.choice(words.RELATIONSHIPS)
     amount = random.randint(6, 95)
     note = random.choice(words.PAYMENTS)
-    chosen = [contact.person for contact in contacts if contact.relationship == relationship]
-    if not 2 <= len(chosen) <= 6:
+    related = [contact for contact in contacts if contact.relationship == relationship]
+    if not 2 <= len(related) <= 6 or not beyond_first_page(contacts, related):
         return None
+    chosen = [contact.person for contact in related]
     code = (
         f'matches = [c for c in contacts if "{relationship}" in c["relationships"]]\n'
         "for contact in matches:\n"
@@ -107,7 +115,7 @@ def _draft_pay_contacts(contents: Contents, person: Person, random: Random) -> T
             f"Pay every {relationship} ${amount} on Venmo with the note '{note}'.",
         ],
         plans=[
-            f"Keep the contacts that are a {relationship}, call create_transaction for each email with amount {amount}.",
+            f"Keep each contact that is a {relationship}, call create_transaction for its email with amount {amount}.",
             f"Filter contacts by relationship {relationship}; send {amount} to each with description '{note}'.",
         ],
         lookups=[("venmo", "create_transaction")],

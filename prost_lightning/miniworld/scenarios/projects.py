@@ -6,18 +6,15 @@ from random import Random
 from textwrap import dedent
 
 from prost_lightning.miniworld import words
-from prost_lightning.miniworld.contents import PAGE_LIMIT, Contents
+from prost_lightning.miniworld.contents import Contents
 from prost_lightning.miniworld.people import Person
 from prost_lightning.miniworld.scenarios.base import TaskDraft, Template, login_step, without_token
 from prost_lightning.miniworld.script import Mistake, ScriptStep
 
 
 def find_project(name: str) -> str:
-    """The lines that leave a Todoist project in ``project``."""
-    return (
-        f"projects = apis.todoist.show_projects(access_token=todoist_token, page_limit={PAGE_LIMIT})\n"
-        f'project = [p for p in projects if p["name"] == "{name}"][0]\n'
-    )
+    """The line that searches a Todoist project; the best match comes first in ``projects``."""
+    return f'projects = apis.todoist.show_projects(query="{name}", access_token=todoist_token)\n'
 
 
 def _draft_complete_tasks(contents: Contents, person: Person, random: Random) -> TaskDraft | None:
@@ -30,8 +27,8 @@ def _draft_complete_tasks(contents: Contents, person: Person, random: Random) ->
     def show(name: str) -> str:
         return (
             find_project(name)
-            + 'tasks = apis.todoist.show_tasks(project_id=project["project_id"], access_token=todoist_token)\n'
-            + 'print(project["name"], "has", len(tasks["no_section_tasks"]), "tasks")'
+            + 'tasks = apis.todoist.show_tasks(project_id=projects[0]["project_id"], access_token=todoist_token)\n'
+            + 'print(projects[0]["name"], "has", len(tasks["no_section_tasks"]), "tasks")'
         )
 
     complete_code = (
@@ -64,7 +61,7 @@ def _draft_complete_tasks(contents: Contents, person: Person, random: Random) ->
             Mistake("wrong_argument", show(other.name), f"It reads the project '{other.name}', not '{project.name}'."),
             Mistake(
                 "missing_login",
-                show(project.name).replace("access_token=todoist_token, ", ""),
+                without_token(show(project.name), "todoist"),
                 "show_projects needs access_token=todoist_token.",
             ),
         ],

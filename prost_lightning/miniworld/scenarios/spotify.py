@@ -6,9 +6,16 @@ from random import Random
 from textwrap import dedent
 
 from prost_lightning.miniworld import words
-from prost_lightning.miniworld.contents import PAGE_LIMIT, Contents, Song
+from prost_lightning.miniworld.contents import Contents, Song
 from prost_lightning.miniworld.people import Person
-from prost_lightning.miniworld.scenarios.base import TaskDraft, Template, collect_step, login_step, without_token
+from prost_lightning.miniworld.scenarios.base import (
+    TaskDraft,
+    Template,
+    beyond_first_page,
+    collect_step,
+    login_step,
+    without_token,
+)
 from prost_lightning.miniworld.script import Mistake, ScriptStep
 
 
@@ -42,7 +49,10 @@ def _draft_extreme_song(contents: Contents, person: Person, random: Random) -> T
     if len(songs) < 2 or len({song.duration for song in songs}) < len(songs):
         return None
     function, wrong_function = ("max", "min") if extreme == "longest" else ("min", "max")
-    title = songs[-1 if extreme == "longest" else 0].title
+    right = songs[-1 if extreme == "longest" else 0]
+    if not beyond_first_page(library, [right]):
+        return None
+    title = right.title
 
     def code(function: str) -> str:
         return _by_artist(artist) + f'print({function}(matches, key=lambda s: s["duration"])["title"])'
@@ -86,7 +96,7 @@ def _draft_like_long_songs(contents: Contents, person: Person, random: Random) -
     library = contents.of(person).library
     seconds = random.randint(520, 590)
     chosen = [song for song in library if song.duration > seconds]
-    if not 2 <= len(chosen) <= 8:
+    if not 2 <= len(chosen) <= 8 or not beyond_first_page(library, chosen):
         return None
     code = (
         f'matches = [s for s in songs if s["duration"] > {seconds}]\n'
@@ -135,8 +145,7 @@ def _draft_artist_playlist(contents: Contents, person: Person, random: Random) -
     artist = random.choice(words.ARTISTS)
     playlist = random.choice(words.PLAYLISTS)
     chosen = [song for song in library if song.artist == artist]
-    beyond_first_page = any(song.artist == artist for song in library[PAGE_LIMIT:])
-    if len(chosen) < 2 or not beyond_first_page:
+    if len(chosen) < 2 or not beyond_first_page(library, chosen):
         return None
     code = (
         _by_artist(artist)

@@ -1,0 +1,171 @@
+"""Real episodes within the Trainer of somebody else's project."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import wandb
+from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.demos.boring_classes import BoringModel
+from lightning.pytorch.loggers import CSVLogger, WandbLogger
+
+from prost_lightning.agents.oracle_policy import OraclePolicy
+from prost_lightning.callbacks import appworld_eval
+from prost_lightning.callbacks.appworld_eval import AppWorldEval
+from prost_lightning.errors import UserError
+from prost_lightning.trajectory import Outcome, Trajectory, read_trajectories
+
+
+@pytest.fixture(autouse=True)
+def no_run_left_open() -> Iterator[None]:
+    """Ends W&B runs, which live on in the process after their logger."""
+    yield
+    wandb.finish()
+
+
+class Recorder:
+    """Stands for the engine where only the callback's own part is at stake."""
+
+    def __init__(self, *_: object) -> None: ...
+
+    def close(self) -> None: ...
+
+    def play(self, task_ids, *, policy, split, on_end, **_: object) -> list[Trajectory]:
+        episode = Trajectory(
+            task_id=task_ids[0],
+            world="w",
+            split=split,
+            agents="team",
+            policy="oracle",
+            seed=0,
+            instruction="",
+            sub_tasks=[],
+            conversations=[],
+            steps=[],
+            outcome=Outcome(True, "completed"),
+            metadata={"policy_seed": policy.seed},
+        )
+        on_end(episode)
+        return [episode]
+
+
+def trainer_of(directory: Path, *callbacks, **kwargs) -> Trainer:
+    settings = {"max_epochs": 2, "logger": False, "enable_checkpointing": False} | kwargs
+    return Trainer(
+        default_root_dir=directory,
+        callbacks=list(callbacks),
+        accelerator="cpu",
+        limit_train_batches=2,
+        limit_val_batches=0,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **settings,
+    )
+
+
+def evaluation(world: Path, **kwargs) -> AppWorldEval:
+    settings = {"n_tasks": 2, "policy": OraclePolicy(world), "progress": False} | kwargs
+    return AppWorldEval(world, **settings)
+
+
+def weights(model: torch.nn.Module) -> torch.Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+
+
+def test_a_foreign_module_is_evaluated_and_its_training_left_alone(
+    mini_world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    seed_everything(1)
+    plain = BoringModel()
+    trainer_of(tmp_path / "plain").fit(plain)
+
+    seed_everything(1)
+    model = BoringModel()
+    callback = evaluation(mini_world, every_n_epochs=1)
+    checkpoint = ModelCheckpoint(tmp_path / "best", monitor="eval/tgc", mode="max", save_top_k=-1)
+    loggers = [CSVLogger(tmp_path, name="csv", version=""), WandbLogger(save_dir=tmp_path, offline=True)]
+    trainer = trainer_of(tmp_path, callback, checkpoint, logger=loggers, enable_checkpointing=True)
+    trainer.fit(model)
+
+    assert torch.equal(weights(model), weights(plain))
+    assert [(r["label"], r["epoch"], r["global_step"]) for r in callback.results] == [
+        ("before", 0, 0),
+        ("epoch-1", 1, 2),
+        ("epoch-2", 2, 4),
+        ("after", 2, 4),
+    ]
+    assert all(r["tgc"] == 100.0 for r in callback.results)
+    # The last epoch's evaluation was of the final weights: it is not played twice.
+    episodes = read_trajectories(tmp_path / "episodes.jsonl")
+    assert [e.metadata["label"] for e in episodes] == ["before"] * 2 + ["epoch-1"] * 2 + ["epoch-2"] * 2
+    assert all(e.conversations for e in episodes)
+    logged = (tmp_path / "csv" / "metrics.csv").read_text()
+    for name in ("eval/tgc", "eval/sgc", "eval/executor/llm_calls", "eval/end/completed", "eval/sub_task_error_rate"):
+        assert name in logged
+    assert checkpoint.best_model_score == 100.0
+    assert list((tmp_path / "wandb").glob("**/media/table/eval/episodes/*.table.json"))
+
+    summary = callback.as_summary()
+    assert summary["before"]["tgc"] == summary["after"]["tgc"] == 100.0
+    assert (summary["split"], summary["tasks"]) == ("dev", 2)
+    json.dumps(summary)
+
+
+def test_a_resumed_run_does_not_repeat_an_evaluation(
+    mini_world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(appworld_eval, "Arena", Recorder)
+    first = evaluation(mini_world)
+    trainer = trainer_of(tmp_path, first, max_epochs=1)
+    trainer.fit(BoringModel())
+    trainer.save_checkpoint(tmp_path / "half.ckpt")
+    assert [r["label"] for r in first.results] == ["before", "after"]
+
+    second = evaluation(mini_world)
+    trainer_of(tmp_path, second).fit(BoringModel(), ckpt_path=tmp_path / "half.ckpt")
+    assert second.results[:2] == first.results
+    assert [(r["label"], r["epoch"]) for r in second.results[2:]] == [("after", 2)]
+    assert second.as_summary()["after"]["epoch"] == 2
+
+
+def test_the_policy_of_the_module_is_used(mini_world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Player(BoringModel):
+        def policy(self) -> OraclePolicy:
+            return OraclePolicy(mini_world, seed=77)
+
+    monkeypatch.setattr(appworld_eval, "Arena", Recorder)
+    callback = evaluation(mini_world, policy=None, at_start=False, output_dir=tmp_path / "out")
+    trainer_of(tmp_path, callback).fit(Player())
+    assert [r["label"] for r in callback.results] == ["after"]
+    (episode,) = read_trajectories(tmp_path / "out" / "episodes.jsonl")
+    assert episode.metadata["policy_seed"] == 77
+
+
+def test_a_failing_wandb_is_not_in_the_way(mini_world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Unreachable(WandbLogger):
+        def log_metrics(self, *_: object, **__: object) -> None:
+            raise wandb.Error("no connection")
+
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.setattr(appworld_eval, "Arena", Recorder)
+    callback = evaluation(mini_world)
+    logger = Unreachable(save_dir=tmp_path, offline=True)
+    with pytest.warns(UserWarning, match="W&B did not take the evaluation 'before': no connection"):
+        trainer_of(tmp_path, callback, logger=logger, max_epochs=1).fit(BoringModel())
+    assert [r["label"] for r in callback.results] == ["before", "after"]
+
+
+def test_what_cannot_work_is_said_before_training(mini_world: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"BoringModel has no policy\(\)"):
+        trainer_of(tmp_path, evaluation(mini_world, policy=None)).fit(BoringModel())
+    with pytest.raises(UserError, match="no world here"):
+        trainer_of(tmp_path, evaluation(tmp_path)).fit(BoringModel())
+    with pytest.raises(UserError, match="every_n_epochs is -1"):
+        evaluation(mini_world, every_n_epochs=-1)

@@ -1,0 +1,103 @@
+"""The tasks on the real engine: right solutions pass, wrong ones and side effects do not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from prost_lightning.appworld.data import load_script
+from prost_lightning.appworld.evaluate import Evaluator, TaskResult
+from prost_lightning.appworld.pool import AppWorldPool
+from prost_lightning.miniworld.recipe import read_note
+from prost_lightning.miniworld.scenarios import TEMPLATES
+from prost_lightning.miniworld.script import Answer, Script
+
+NAMES = [template.name for template in TEMPLATES]
+
+# What somebody careless might do besides the task, in an app that every task's person has.
+SIDE_EFFECT = """
+passwords = {a["account_name"]: a["password"] for a in apis.supervisor.show_account_passwords()}
+email = apis.supervisor.show_profile()["email"]
+token = apis.simple_note.login(username=email, password=passwords["simple_note"])["access_token"]
+apis.simple_note.create_note(title="Diary", content="Done.", access_token=token)
+"""
+
+
+class Engine:
+    """Plays code on a task and has it judged."""
+
+    def __init__(self, root: Path, pool: AppWorldPool, evaluator: Evaluator) -> None:
+        self.root = root
+        self.pool = pool
+        self.evaluator = evaluator
+
+    def script(self, template: str) -> Script:
+        note = read_note(self.root)
+        assert note is not None
+        # The second task of a scenario: the build played the first one with its mistakes.
+        return load_script(self.root, note.templates[template][1])
+
+    def play(self, task_id: str, codes: list[str], answer: Answer, experiment: str) -> tuple[list[str], TaskResult]:
+        with self.pool.open(task_id, experiment) as session:
+            outputs = [session.execute(code).output.strip() for code in codes]
+            session.execute(f"apis.supervisor.complete_task(answer={answer!r}, status='success')")
+        return outputs, self.evaluator.evaluate(experiment, task_id)
+
+
+@pytest.fixture(scope="module")
+def engine(mini_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    output = tmp_path_factory.mktemp("scenarios")
+    with AppWorldPool(mini_world, output) as pool, Evaluator(mini_world, output) as evaluator:
+        yield Engine(mini_world, pool, evaluator)
+
+
+@pytest.mark.parametrize("template", NAMES)
+def test_the_script_prints_its_results_and_passes(engine: Engine, template: str) -> None:
+    script = engine.script(template)
+    codes = [step.code for step in script.steps]
+    outputs, result = engine.play(script.task_id, codes, script.answer, "right")
+    assert outputs == [step.result for step in script.steps]
+    assert result.success, result.failures
+
+
+@pytest.mark.parametrize("template", NAMES)
+def test_a_side_effect_fails(engine: Engine, template: str) -> None:
+    script = engine.script(template)
+    codes = [step.code for step in script.steps]
+    _, result = engine.play(script.task_id, [*codes, SIDE_EFFECT], script.answer, "side-effect")
+    assert not result.success
+
+
+@pytest.mark.parametrize("template", ["spotify_extreme_song", "venmo_total", "note_to_project"])
+def test_a_wrong_answer_fails(engine: Engine, template: str) -> None:
+    script = engine.script(template)
+    codes = [step.code for step in script.steps]
+    _, result = engine.play(script.task_id, codes, "something else", "wrong-answer")
+    assert not result.success
+
+
+@pytest.mark.parametrize("template", ["venmo_pay_contacts", "note_to_project", "email_note", "phone_text_contact"])
+def test_doing_the_last_step_twice_fails(engine: Engine, template: str) -> None:
+    script = engine.script(template)
+    codes = [step.code for step in script.steps]
+    _, result = engine.play(script.task_id, [*codes, codes[-1]], script.answer, "twice")
+    assert not result.success
+
+
+PAGED = ["spotify_extreme_song", "spotify_like_long_songs", "venmo_total", "venmo_pay_contacts", "phone_text_contact"]
+
+
+@pytest.mark.parametrize("template", PAGED)
+def test_reading_the_first_page_only_fails(engine: Engine, template: str) -> None:
+    script = engine.script(template)
+    codes = [
+        next((mistake.code for mistake in step.mistakes if mistake.kind == "first_page_only"), step.code)
+        for step in script.steps
+    ]
+    assert codes != [step.code for step in script.steps]
+    outputs, result = engine.play(script.task_id, codes, script.answer, "first-page")
+    assert outputs[-1] != script.steps[-1].result
+    # A question was given the right answer here, so that only the actions can be judged.
+    assert result.success == (script.answer is not None)

@@ -1,0 +1,118 @@
+"""The main job as a user runs it, end to end on the real engine; a tiny random model stands in where size is all that matters."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from peft import PeftModel
+
+from prost_lightning.modules.qlora import load_base
+
+ROOT = Path(__file__).parents[1]
+FIGURES = {"tgc", "sgc", "llm_calls", "prompt_tokens", "completion_tokens", "flops", "seconds"}
+
+
+def run(*arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "prost_lightning", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=400
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def fitted(mini_world: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A finished run of the quickstart's configuration with a tiny model, and what it printed."""
+    directory = tmp_path_factory.mktemp("main-job")
+    overlay: dict[str, Any] = {
+        "run_dir": str(directory / "run"),
+        "world": str(mini_world),
+        "model": {"base_model": str(tiny_model), "lora": {"r": 2}},
+        "data": {
+            "trajectories": str(directory / "trajectories.jsonl"),
+            "prepare": {
+                "class_path": "prost_lightning.datamodules.OracleTrajectories",
+                "init_args": {
+                    "root": str(mini_world),
+                    "seed": 11,
+                    "size": {"train": 1, "dev": 1, "test_normal": 1, "test_challenge": 1},
+                    "n_tasks": 3,
+                },
+            },
+        },
+        "trainer": {"max_epochs": 2},
+    }
+    (directory / "overlay.yaml").write_text(yaml.safe_dump(overlay))
+    printed = run("fit", "--config", "configs/quickstart.yaml", "--config", str(directory / "overlay.yaml"))
+    return directory / "run", printed
+
+
+def test_the_summary_holds_all_figures(fitted: tuple[Path, str]) -> None:
+    directory, printed = fitted
+    summary = json.loads((directory / "summary.json").read_text())
+    for label in ("before", "after"):
+        assert summary[label].keys() >= FIGURES
+    assert summary["world"].startswith("mini:seed11:")
+    assert (summary["split"], summary["tasks"]) == ("dev", 6)
+    pools = [stage["pool_items"] for stage in summary["stages"]]
+    assert len(pools) == 2
+    assert pools[0] < pools[1]
+    assert summary["trained_tokens"] == sum(stage["pool_tokens"] for stage in summary["stages"])
+    assert summary["wall_seconds"] > 0
+    assert {"allocation", "base_model", "seed", "code_version", "command"} <= summary.keys()
+    assert str(directory / "summary.json") in printed.replace("\n", "")
+
+
+def test_the_run_leaves_its_files(fitted: tuple[Path, str]) -> None:
+    directory, _ = fitted
+    episodes = [json.loads(line) for line in (directory / "episodes.jsonl").read_text().splitlines()]
+    assert len(episodes) == 12
+    assert all(episode["conversations"] and episode["outcome"]["end_reason"] for episode in episodes)
+    for name in ("metrics.csv", "pareto.png", "pareto.csv", "config.yaml", "checkpoints/last.ckpt"):
+        assert (directory / name).is_file(), name
+    header = (directory / "metrics.csv").read_text().splitlines()[0]
+    assert {"curriculum/stage", "curriculum/pool_items", "eval/tgc", "efficiency/trained_tokens"} <= set(header.split(","))
+
+
+def test_the_adapters_load_with_plain_peft(fitted: tuple[Path, str], tiny_model: Path) -> None:
+    directory, _ = fitted
+    for role in ("orchestrator", "executor", "critic"):
+        model = PeftModel.from_pretrained(load_base(tiny_model, "none"), str(directory / "adapters" / role))
+        assert model.peft_config["default"].r == 2
+
+
+def test_the_saved_config_reproduces_the_run(fitted: tuple[Path, str]) -> None:
+    directory, _ = fitted
+    saved = yaml.safe_load((directory / "config.yaml").read_text())
+    printed = subprocess.run(
+        [sys.executable, "-m", "prost_lightning", "fit", "--config", str(directory / "config.yaml"), "--print_config"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert yaml.safe_load(printed.stdout) == saved
+
+
+def test_evaluate_resumes_and_pareto_compares(fitted: tuple[Path, str], mini_world: Path, tmp_path: Path) -> None:
+    directory, _ = fitted
+    arguments = ["evaluate", "--adapters", str(directory / "adapters"), "--world", str(mini_world), "--n_tasks", "3"]
+    run(*arguments, "--output_dir", str(tmp_path / "dev"))
+    episodes = tmp_path / "dev" / "episodes.jsonl"
+    first_two = episodes.read_text().splitlines(keepends=True)[:2]
+    episodes.write_text("".join(first_two) + '{"torn')
+    run(*arguments, "--output_dir", str(tmp_path / "dev"))
+    lines = episodes.read_text().splitlines(keepends=True)
+    assert len(lines) == 3
+    assert lines[:2] == first_two
+
+    printed = run("pareto", str(directory), str(tmp_path / "dev"), "--output_dir", str(tmp_path / "compared"))
+    assert "pareto.png" in printed
+    assert (tmp_path / "compared" / "pareto.csv").is_file()
