@@ -1,4 +1,4 @@
-"""Fails unless the quickstart's summary.json says that it did its job: every key there, the pool grew, tasks were learned."""
+"""Fails unless the quickstart's summary.json says that it did its job: all keys, a growing pool, tasks learned."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ FIGURES = ("tgc", "sgc", "llm_calls", "prompt_tokens", "completion_tokens", "flo
 
 
 def main(path: str) -> None:
+    """Checks one summary file."""
     summary = json.loads(Path(path).read_text())
     for key in ("world", "split", "tasks", "before", "after", "stages", "trained_tokens", "wall_seconds"):
         assert key in summary, f"{path}: no key {key}"

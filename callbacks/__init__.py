@@ -1,4 +1,4 @@
-"""Callbacks for Lightning trainers, ours and anybody's: a growing curriculum, AppWorld episodes, and what it all costs."""
+"""Callbacks for Lightning trainers, ours and anybody's: a growing curriculum, AppWorld episodes, and their cost."""
 
 from prost_lightning.callbacks.adapter_export import AdapterExport
 from prost_lightning.callbacks.appworld_eval import AppWorldEval

@@ -25,8 +25,8 @@ class AdapterExport(Callback):
     """Exports the adapters in PEFT format when training ends.
 
     Each role's adapter lies in ``<directory>/<role>/`` and loads with plain
-    ``peft.PeftModel.from_pretrained(base, "<directory>/<role>")``. With a ``WandbLogger`` they are logged as an artifact
-    too.
+    ``peft.PeftModel.from_pretrained(base, "<directory>/<role>")``. With a ``WandbLogger`` they are logged as an
+    artifact too.
 
     Args:
         directory: Where to write; by default ``<trainer.default_root_dir>/adapters``.

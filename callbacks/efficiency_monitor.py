@@ -22,8 +22,8 @@ class EfficiencyMonitor(Callback):
     ``efficiency/train_seconds``, ``efficiency/tokens_per_second`` and ``efficiency/peak_memory_gib`` (CUDA memory on a
     GPU, else the process's peak resident set). Time spent in validation and in evaluation callbacks does not count.
 
-    It works with any module whose batches are mappings with ``input_ids`` and, optionally, ``labels`` (both ``(B, T)``);
-    other batches count no tokens.
+    It works with any module whose batches are mappings with ``input_ids`` and, optionally, ``labels`` (both ``(B,
+    T)``); other batches count no tokens.
 
     Attributes:
         epochs: One dictionary of the figures above for every finished epoch, with its ``epoch`` number.

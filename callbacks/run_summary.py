@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -73,10 +74,10 @@ class RunSummary(Callback):
             if isinstance(monitor, EfficiencyMonitor)
             for epoch in monitor.epochs
         }
-        summary: dict[str, Any] = {**provenance()}
-        for name in ("allocation", "model_name"):
-            if hasattr(pl_module, name):
-                summary[name] = getattr(pl_module, name)
+        summary: dict[str, Any] = dict(provenance())
+        summary |= {name: getattr(pl_module, name) for name in ("base_model", "allocation") if hasattr(pl_module, name)}
+        if "PL_GLOBAL_SEED" in os.environ:  # where Lightning's seed_everything keeps it
+            summary["seed"] = int(os.environ["PL_GLOBAL_SEED"])
         for evaluation in callbacks:
             if isinstance(evaluation, AppWorldEval) and evaluation.results:
                 summary |= evaluation.as_summary()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock
@@ -20,7 +20,10 @@ class OracleTrajectories:
     Attributes:
         root: Root directory of the world (its data lie in ``root/data``).
         seed: Seed of the world and of the oracle's choices.
-        size: How many scenarios a template gets in each split.
+        train_scenarios: Scenarios that each template gets in the train split, three tasks each.
+        dev_scenarios: The same for dev.
+        test_normal_scenarios: The same for test_normal.
+        test_challenge_scenarios: The same for test_challenge, which has templates of its own.
         split: The split to collect on.
         n_tasks: How many of its tasks to play, spread over the templates; all by default.
         agents: Play as a ``team`` or as a ``single`` agent.
@@ -30,7 +33,10 @@ class OracleTrajectories:
 
     root: str
     seed: int = 7
-    size: WorldSize = field(default_factory=WorldSize)
+    train_scenarios: int = 2
+    dev_scenarios: int = 1
+    test_normal_scenarios: int = 1
+    test_challenge_scenarios: int = 1
     split: str = "train"
     n_tasks: int | None = None
     agents: Agents = "team"
@@ -46,7 +52,10 @@ class OracleTrajectories:
         trajectories.parent.mkdir(parents=True, exist_ok=True)
         # Runs of a sweep share the file: whoever comes second waits, and then finds the episodes there.
         with FileLock(trajectories.with_suffix(".lock")):
-            root = build_world(Path(self.root), seed=self.seed, size=self.size)
+            size = WorldSize(
+                self.train_scenarios, self.dev_scenarios, self.test_normal_scenarios, self.test_challenge_scenarios
+            )
+            root = build_world(Path(self.root), seed=self.seed, size=size)
             teacher = OraclePolicy(root, seed=self.seed, mistake_rate=self.mistake_rate, lookup_rate=self.lookup_rate)
             collect(
                 root,

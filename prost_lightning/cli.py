@@ -56,7 +56,9 @@ class SaveRunConfig(SaveConfigCallback):
         self.parser.save(self.config, str(directory / self.config_filename), skip_none=False, overwrite=True)
         settings = self.config.as_dict() if hasattr(self.config, "as_dict") else dict(self.config)
         for logger in trainer.loggers:
-            logger.log_hyperparams({key: settings[key] for key in ("model", "data", "seed_everything") if key in settings})
+            logger.log_hyperparams(
+                {key: settings[key] for key in ("model", "data", "seed_everything") if key in settings}
+            )
 
 
 class ProstCLI(LightningCLI):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from prost_lightning.trajectory import Agents
+from prost_lightning.trajectory import TEAM_ROLES, Agents, Role
 
 
 def world_build(
@@ -118,8 +118,10 @@ def evaluate(
     from rich.console import Console
 
     from prost_lightning.agents.evaluation import evaluate as evaluate_policy
+    from prost_lightning.agents.local_policy import LocalPolicy, load_local_policy
     from prost_lightning.agents.oracle_policy import OraclePolicy
     from prost_lightning.agents.policy import Policy
+    from prost_lightning.allocation import allocation
     from prost_lightning.provenance import provenance
     from prost_lightning.report import summarise, summary_table
 
@@ -127,8 +129,6 @@ def evaluate(
     if policy == "oracle":
         player = OraclePolicy(world, seed=seed)
     else:
-        from prost_lightning.agents.local_policy import load_local_policy
-
         player = load_local_policy(base_model, adapters, quantization=quantization, max_batch=max_batch)
     if output_dir is None:
         label = "oracle" if policy == "oracle" else (adapters.parent.name if adapters else "base")
@@ -145,6 +145,9 @@ def evaluate(
         seed=seed,
     )
     summary = provenance() | summarise(episodes)
+    if isinstance(player, LocalPolicy):
+        roles: tuple[Role, ...] = ("single",) if agents == "single" else TEAM_ROLES if critic else TEAM_ROLES[:2]
+        summary["allocation"] = allocation(dict.fromkeys(roles, player.size))
     path = output_dir / "summary.json"
     path.write_text(json.dumps(summary, indent=2) + "\n")
     console = Console()
@@ -164,7 +167,9 @@ def pareto(*runs: Path, output_dir: Path = Path("runs")) -> None:
     points, table, plot = compare(runs, output_dir)
     for point in points:
         mark = "*" if point.on_frontier else " "
-        print(f"{mark} {point.run:<40} TGC {point.tgc:5.1f}  SGC {point.sgc:5.1f}  {point.flops_per_task:.3g} FLOPs a task")
+        print(
+            f"{mark} {point.run:<40} TGC {point.tgc:5.1f}  SGC {point.sgc:5.1f}  {point.flops_per_task:.2g} FLOPs/task"
+        )
     print(f"Written (* = on the frontier): {plot}, {table}")
 
 

@@ -48,8 +48,7 @@ class OneSentenceParser(ArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Prints the condensed message with a hint at ``--help``, and exits."""
-        command = self.prog.replace(" [options]", "")
-        sys.stderr.write(f"error: {one_sentence(message)} (see `{command} --help`).\n")
+        sys.stderr.write(f"error: {one_sentence(message)}; --help lists all options.\n")
         self.exit(2)
 
 

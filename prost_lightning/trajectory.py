@@ -31,7 +31,7 @@ class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     """One message of a conversation.
 
     Attributes:
-        role: The chat role, as chat templates know it. ``assistant`` messages are what the conversation's own role said.
+        role: The chat role, as chat templates know it. ``assistant`` marks what the conversation's role said.
         content: The text.
         position: For assistant messages: the position 1..n of the sub-task that the message works on. None where it is
             not known (a single agent's model-played episode).
@@ -139,7 +139,7 @@ class Trajectory(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     Attributes:
         schema_version: Version of this schema.
         task_id: AppWorld task, as ``82e2fac_1``.
-        world: Which data it ran in (``mini`` or ``official``, see design) with its fingerprint, as ``mini:seed7:1a2b3c``.
+        world: Which data it ran in (``mini`` or ``official``) with its fingerprint, as ``mini:seed7:1a2b3c``.
         split: AppWorld split of the task.
         agents: ``team`` or ``single``.
         policy: Who played (``oracle``, or a model and its adapters).
@@ -189,7 +189,9 @@ class Trajectory(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
             for message in conversation.messages:
                 position = message.position
                 if message.role == "assistant" and position is not None and not 1 <= position <= len(positions):
-                    raise ValueError(f"a {conversation.role} message has position {position}, outside 1..{len(positions)}")
+                    raise ValueError(
+                        f"a {conversation.role} message has position {position}, outside 1..{len(positions)}"
+                    )
 
 
 _decoder = msgspec.json.Decoder(Trajectory)
@@ -233,7 +235,7 @@ def read_trajectories(path: str | Path) -> list[Trajectory]:
 
 
 def append_trajectory(path: str | Path, trajectory: Trajectory) -> None:
-    """Appends one trajectory to a JSONL file in a single write, so that a killed run leaves at most one torn last line."""
+    """Appends one trajectory to a JSONL file in a single write: a killed run leaves at most one torn last line."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as file:

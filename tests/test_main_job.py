@@ -1,4 +1,4 @@
-"""The main job as a user runs it, end to end on the real engine; a tiny random model stands in where size is all that matters."""
+"""The main job as a user runs it, end to end on the real engine, with a tiny random model for speed."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def fitted(mini_world: Path, tiny_model: Path, tmp_path_factory: pytest.TempPath
                 "init_args": {
                     "root": str(mini_world),
                     "seed": 11,
-                    "size": {"train": 1, "dev": 1, "test_normal": 1, "test_challenge": 1},
+                    "train_scenarios": 1,
                     "n_tasks": 3,
                 },
             },
@@ -76,8 +76,8 @@ def test_the_run_leaves_its_files(fitted: tuple[Path, str]) -> None:
     assert all(episode["conversations"] and episode["outcome"]["end_reason"] for episode in episodes)
     for name in ("metrics.csv", "pareto.png", "pareto.csv", "config.yaml", "checkpoints/last.ckpt"):
         assert (directory / name).is_file(), name
-    header = (directory / "metrics.csv").read_text().splitlines()[0]
-    assert {"curriculum/stage", "curriculum/pool_items", "eval/tgc", "efficiency/trained_tokens"} <= set(header.split(","))
+    columns = (directory / "metrics.csv").read_text().splitlines()[0].split(",")
+    assert {"curriculum/stage", "curriculum/pool_items", "eval/tgc", "efficiency/trained_tokens"} <= set(columns)
 
 
 def test_the_adapters_load_with_plain_peft(fitted: tuple[Path, str], tiny_model: Path) -> None:

@@ -8,7 +8,7 @@ from prost_lightning.parsing import OneSentenceParser, one_sentence
 @pytest.mark.parametrize(
     ("message", "sentence"),
     [
-        ('Parser key "model.lr":\n  Expected a <class \'float\'>. Got value: abc', "model.lr: expected float, got abc"),
+        ("Parser key \"model.lr\":\n  Expected a <class 'float'>. Got value: abc", "model.lr: expected float, got abc"),
         (
             'Parser key "trainer.max_epochs":\n  Does not validate against any of the Union subtypes\n'
             "  Subtypes: [<class 'int'>, <class 'NoneType'>]\n  Errors:\n    - Expected a <class 'int'>\n"
@@ -30,4 +30,4 @@ def test_a_wrong_argument_exits_with_code_2_and_one_line(capsys: pytest.CaptureF
         parser.parse_args(["--size=big"])
     assert stop.value.code == 2
     lines = capsys.readouterr().err.splitlines()
-    assert lines == ["error: size: expected int, got big (see `tool --help`)."]
+    assert lines == ["error: size: expected int, got big; --help lists all options."]

@@ -15,6 +15,7 @@ from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from prost_lightning.agents.policy import Completion, PolicyRequest
+from prost_lightning.allocation import size_label
 from prost_lightning.flops import ModelShape, generation_flops
 from prost_lightning.modules.generation import generate
 from prost_lightning.modules.merge import merged_copy
@@ -65,6 +66,11 @@ class LocalPolicy:
     def name(self) -> str:
         """How the policy is called in records."""
         return self._name
+
+    @property
+    def size(self) -> str:
+        """Size of the base, which serves all roles, as ``135M``."""
+        return size_label(self._model.config)
 
     def generate(self, requests: Sequence[PolicyRequest]) -> list[Completion]:
         """Answers turns of any mix of roles, in the order of the requests."""

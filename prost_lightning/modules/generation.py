@@ -17,7 +17,7 @@ class _RoomyLayer(DynamicLayer):
     ROOM = 64  # tokens by which the storage grows
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._storage: list[Tensor] = []  # keys and values, (B, heads, tokens + room, head size)
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:

@@ -19,6 +19,7 @@ from transformers import PreTrainedTokenizerBase
 from typing_extensions import override
 
 from prost_lightning.agents.local_policy import LocalPolicy
+from prost_lightning.allocation import allocation, size_label
 from prost_lightning.errors import UserError
 from prost_lightning.flops import ModelShape, training_flops
 from prost_lightning.modules.packed_attention import packed_hidden_states, sequence_lengths
@@ -30,6 +31,7 @@ from prost_lightning.modules.qlora import (
     load_base,
     load_tokenizer,
 )
+from prost_lightning.trajectory import Role
 
 IGNORED = -100
 """Label of tokens without a loss."""
@@ -66,7 +68,7 @@ class RoleModule(LightningModule):
     def __init__(
         self,
         base_model: str = "smollm2-135m-instruct",
-        roles: Sequence[str] = ("orchestrator", "executor", "critic"),
+        roles: Sequence[Role] = ("orchestrator", "executor", "critic"),
         quantization: Quantization = "nf4",
         lora: LoraSettings = DEFAULT_LORA,
         lr: float = 1e-3,
@@ -116,6 +118,11 @@ class RoleModule(LightningModule):
     def shape(self) -> ModelShape:
         """The base's shape, for counting operations."""
         return ModelShape.from_config(self._network.config)
+
+    @property
+    def allocation(self) -> str:
+        """Which size serves which role; see :mod:`prost_lightning.allocation`."""
+        return allocation(dict.fromkeys(self.roles, size_label(self._network.config)))
 
     def policy(self, max_batch: int = 8) -> LocalPolicy:
         """Who plays episodes with the adapters as they are now.

@@ -37,15 +37,13 @@ def test_every_shipped_config_loads(path: Path) -> None:
 
 
 def test_an_override_reaches_the_interpolations() -> None:
-    config = print_config(["--config", "configs/quickstart.yaml", "--run_dir=runs/other", "--model.base_model=some/model"])
+    config = print_config(["--config", "configs/quickstart.yaml", "--run_dir=runs/other"])
     assert config["trainer"]["default_root_dir"] == "runs/other"
     evaluations = [c for c in config["trainer"]["callbacks"] if c["class_path"].endswith("AppWorldEval")]
     assert evaluations[0]["init_args"]["output_dir"] == "runs/other"
 
 
-def test_the_sweep_renders_to_a_command_that_fit_understands(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_the_sweep_renders_to_a_command_that_fit_understands(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Renders the sweep with the W&B agent's own code, offline, and feeds the result to `fit --print_config`."""
     from wandb import wandb_agent
 
