@@ -29,6 +29,7 @@ class OracleTrajectories:
         agents: Play as a ``team`` or as a ``single`` agent.
         mistake_rate: Share of sub-tasks in which the executor first makes a mistake that the critic rejects.
         lookup_rate: Share of sub-tasks that start with a look into the API documentation.
+        vary_wording: Word each task's goals and plans anew; false is easier to learn from few trajectories.
     """
 
     root: str
@@ -42,6 +43,7 @@ class OracleTrajectories:
     agents: Agents = "team"
     mistake_rate: float = 0.15
     lookup_rate: float = 0.2
+    vary_wording: bool = True
 
     def run(self, trajectories: Path) -> None:
         """Builds the world if it is missing and writes the trajectory file.
@@ -56,7 +58,13 @@ class OracleTrajectories:
                 self.train_scenarios, self.dev_scenarios, self.test_normal_scenarios, self.test_challenge_scenarios
             )
             root = build_world(Path(self.root), seed=self.seed, size=size)
-            teacher = OraclePolicy(root, seed=self.seed, mistake_rate=self.mistake_rate, lookup_rate=self.lookup_rate)
+            teacher = OraclePolicy(
+                root,
+                seed=self.seed,
+                mistake_rate=self.mistake_rate,
+                lookup_rate=self.lookup_rate,
+                vary_wording=self.vary_wording,
+            )
             collect(
                 root,
                 self.split,

@@ -6,7 +6,9 @@ commands beside them are the functions of :mod:`prost_lightning.commands`, their
 
 from __future__ import annotations
 
+import errno
 import inspect
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import Any
 import docstring_parser
 import jsonargparse
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from prost_lightning.commands import COMMANDS
 from prost_lightning.errors import UserError
@@ -115,6 +118,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0 when done, 2 when the user has something to put right (one sentence on stderr says what),
         130 when interrupted.
     """
+    # On CPUs with AVX512-BF16 it reports that an optional package is absent, which changes nothing here.
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     given = arguments
     arguments = list(sys.argv[1:] if given is None else given)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
@@ -125,8 +130,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             lightning_cli(given)
         else:
             run_command(arguments)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (UserError, MisconfigurationException, FileNotFoundError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"error: {place}the disk is full; free some space and run the command again.", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -45,6 +45,7 @@ def collect(
     seed: int = 7,
     mistake_rate: float = 0.15,
     lookup_rate: float = 0.2,
+    vary_wording: bool = True,
     concurrency: int = 4,
 ) -> None:
     """Plays episodes with a teacher and keeps those that AppWorld's evaluator passes, as training trajectories.
@@ -61,12 +62,15 @@ def collect(
         seed: Seed of the teacher's choices.
         mistake_rate: Share of sub-tasks that start with a mistake, a rejection and a correction.
         lookup_rate: Share of sub-tasks that start with a look into the API documentation.
+        vary_wording: Word each task's goals and plans anew; false is easier to learn from few trajectories.
         concurrency: Episodes at once.
     """
     from prost_lightning.agents.collect import collect as collect_trajectories
     from prost_lightning.agents.oracle_policy import OraclePolicy
 
-    teacher = OraclePolicy(world, seed=seed, mistake_rate=mistake_rate, lookup_rate=lookup_rate)
+    teacher = OraclePolicy(
+        world, seed=seed, mistake_rate=mistake_rate, lookup_rate=lookup_rate, vary_wording=vary_wording
+    )
     report = collect_trajectories(
         world,
         split,

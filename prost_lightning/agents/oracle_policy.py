@@ -37,9 +37,18 @@ class OraclePolicy:
         seed: Seed of the wordings, look-ups and mistakes.
         mistake_rate: Share of sub-tasks that are first done wrong, 0 to 1.
         lookup_rate: Share of sub-tasks that start with reading an API document, 0 to 1.
+        vary_wording: Whether each task's goals and plans are worded anew. If false, the seed alone chooses among the
+            wordings: easier to learn from few trajectories.
     """
 
-    def __init__(self, root: Path, seed: int = 0, mistake_rate: float = 0.15, lookup_rate: float = 0.2) -> None:
+    def __init__(
+        self,
+        root: Path,
+        seed: int = 0,
+        mistake_rate: float = 0.15,
+        lookup_rate: float = 0.2,
+        vary_wording: bool = True,
+    ) -> None:
         for key, rate in (("mistake_rate", mistake_rate), ("lookup_rate", lookup_rate)):
             if not 0 <= rate <= 1:
                 raise UserError(f"{key} is {rate}; set it to a share between 0 and 1.")
@@ -47,6 +56,7 @@ class OraclePolicy:
         self.seed = seed
         self.mistake_rate = mistake_rate
         self.lookup_rate = lookup_rate
+        self.vary_wording = vary_wording
         self._script = lru_cache(maxsize=None)(self._load)
 
     @property
@@ -107,7 +117,11 @@ class OraclePolicy:
         if request.position > len(script.steps):
             return Completion(prompts.render_finish(script.answer))
         step = script.steps[request.position - 1]
-        chance = self._chance(request.task_id, request.position, "wording")
+        chance = (
+            self._chance(request.task_id, request.position, "wording")
+            if self.vary_wording
+            else random.Random(f"{self.seed}/wording")
+        )
         hand_out = prompts.HandOut(step.kind, tuple(step.apps), chance.choice(step.goals), chance.choice(step.plans))
         return Completion(prompts.render_hand_out(hand_out))
 

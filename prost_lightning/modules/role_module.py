@@ -124,7 +124,7 @@ class RoleModule(LightningModule):
         """Which size serves which role; see :mod:`prost_lightning.allocation`."""
         return allocation(dict.fromkeys(self.roles, size_label(self._network.config)))
 
-    def policy(self, max_batch: int = 8) -> LocalPolicy:
+    def policy(self, max_batch: int = 16) -> LocalPolicy:
         """Who plays episodes with the adapters as they are now.
 
         Args:

@@ -118,6 +118,17 @@ def test_choices_follow_from_the_seed_alone(world: Path, start) -> None:
     assert len({str(played(seed)) for seed in range(12)}) > 6
 
 
+def test_wording_can_be_left_to_the_seed(world: Path, start) -> None:
+    def goals(seed: int, vary_wording: bool) -> set[str]:
+        policy = OraclePolicy(world, seed, 0, 0, vary_wording=vary_wording)
+        episode = play(policy, start(EpisodeLimits()))
+        return {sub_task.goal.split()[0] for sub_task in episode.sub_tasks}
+
+    assert all(len(goals(seed, vary_wording=False)) == 1 for seed in range(8))
+    assert {len(goals(seed, vary_wording=True)) for seed in range(8)} == {1, 2}
+    assert {str(goals(seed, vary_wording=False)) for seed in range(8)} == {"{'Goal'}", "{'Aim'}"}
+
+
 def test_a_critic_that_sees_another_result_than_the_script_s_rejects(world: Path, start) -> None:
     policy = OraclePolicy(world, mistake_rate=0, lookup_rate=0)
     turns = team_episode(start(EpisodeLimits()))

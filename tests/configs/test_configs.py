@@ -83,6 +83,9 @@ def test_the_sweep_renders_to_a_command_that_fit_understands(monkeypatch: pytest
         (["fit", "--model.lr=fast"], "model.lr: expected float, got fast"),
         (["collect", "--output=x.jsonl", "--seed=many"], "seed: expected int, got many"),
         (["train"], "unknown command 'train'"),
+        (["fit", "--config", "configs/quickstart.yaml", "--trainer.accelerator=cuda"], "CUDAAccelerator"),
+        (["fit", "--config", "configs/quickstart.yaml", "--data.curriculum=faster"], "data.curriculum"),
+        (["fit", "--config", "configs/quickstart.yaml", "--model.roles=[executor,executor]"], "model.roles"),
     ],
 )
 def test_bad_input_gets_one_sentence_and_exit_code_2(arguments: list[str], sentence: str) -> None:
