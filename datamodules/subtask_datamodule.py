@@ -21,13 +21,13 @@ from prost_lightning.trajectory import ROLES, TEAM_ROLES, Role
 
 
 class Preparation(Protocol):
-    """Makes a missing trajectory file."""
+    """Makes the trajectory file, and completes it where it was made in part."""
 
     def run(self, trajectories: Path) -> None:
-        """Writes the file.
+        """Writes what is missing of the file; called at each start, so it does nothing where the file is complete.
 
         Args:
-            trajectories: Path of the JSONL file to write.
+            trajectories: Path of the JSONL file.
         """
 
 
@@ -56,7 +56,7 @@ class SubtaskDataModule(LightningDataModule):
         max_dropped_share: Share of dropped turns, 0 to 1, above which setup fails.
         val_share: Share of scenarios held out for validation, 0 to 1.
         seed: Seed of the shuffling, the split and the random curriculum.
-        prepare: Makes the trajectory file when it is missing.
+        prepare: Makes the trajectory file, or completes it; by default the file has to be there.
 
     Example:
         >>> data = SubtaskDataModule("trajectories.jsonl", curriculum="progressive")  # doctest: +SKIP
@@ -115,7 +115,8 @@ class SubtaskDataModule(LightningDataModule):
 
     @override
     def prepare_data(self) -> None:
-        if self._prepare is not None and not self.trajectories.exists():
+        # Also where the file exists: a collection that was killed has left a part of it.
+        if self._prepare is not None:
             self._prepare.run(self.trajectories)
 
     @override
@@ -201,7 +202,20 @@ class SubtaskDataModule(LightningDataModule):
         return CurriculumLoader(sampler, batches_done=lambda: trainer.fit_loop.batch_idx + 1)
 
     @override
+    def test_dataloader(self) -> FixedLoader:
+        return self._held_out()
+
+    def _held_out(self) -> FixedLoader:
+        if len(self._validation) == 0:
+            raise UserError(
+                f"data.val_share is {self.val_share}, so no trajectory is held out to measure a loss on; raise it."
+            )
+        return self._validation
+
+    @override
     def val_dataloader(self) -> FixedLoader:
+        if self.trainer is not None and self.trainer.state.fn == TrainerFn.VALIDATING:
+            return self._held_out()
         return self._validation
 
     # --- curriculum -----------------------------------------------------------------------------------------------

@@ -48,7 +48,7 @@ class RoleModule(LightningModule):
     for tokens that have a label only.
 
     Logged: ``train/loss`` and ``train/loss_<role>`` (each step), ``train/tokens`` and ``train/supervised_tokens``
-    (summed over the epoch), ``val/loss`` and ``val/loss_<role>`` (mean over tokens).
+    (summed over the epoch), ``val/loss`` and ``val/loss_<role>`` (mean over tokens); the same under ``test/``.
 
     The defaults of training are this project's choice, not the paper's.
 
@@ -190,6 +190,11 @@ class RoleModule(LightningModule):
         loss, supervised = self.loss(batch)
         # batch_size makes the epoch's mean a mean over tokens.
         self.log_dict({"val/loss": loss, f"val/loss_{batch['role']}": loss}, batch_size=supervised, sync_dist=True)
+
+    @override
+    def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        loss, supervised = self.loss(batch)
+        self.log_dict({"test/loss": loss, f"test/loss_{batch['role']}": loss}, batch_size=supervised, sync_dist=True)
 
     @override
     def configure_optimizers(self) -> OptimizerLRScheduler:

@@ -118,21 +118,24 @@ def test_validation_holds_out_whole_scenarios_with_all_their_sub_tasks(make_data
     assert validated | data.active_items() == items(lambda position, n: True)
 
 
-def test_a_missing_file_is_prepared(trajectories: Path, tiny_model: Path, tmp_path: Path) -> None:
+def test_a_missing_or_partial_file_is_prepared(trajectories: Path, tiny_model: Path, tmp_path: Path) -> None:
     class Copy:
-        runs = 0
-
         def run(self, path: Path) -> None:
-            self.runs += 1
             path.write_bytes(trajectories.read_bytes())
 
-    copy = Copy()
-    data = SubtaskDataModule(tmp_path / "made.jsonl", base_model=tiny_model, prepare=copy)
+    made = tmp_path / "made.jsonl"
+    data = SubtaskDataModule(made, base_model=tiny_model, prepare=Copy())
     data.prepare_data()
+    made.write_bytes(trajectories.read_bytes().splitlines(keepends=True)[0])
     data.prepare_data()
-    assert copy.runs == 1
+    assert made.read_bytes() == trajectories.read_bytes()
     data.setup("fit")
     assert data.n_stages >= 2
+
+
+def test_without_held_out_trajectories_there_is_nothing_to_test_on(make_data: MakeData) -> None:
+    with pytest.raises(UserError, match=r"data\.val_share is 0"):
+        make_data(val_share=0.0).test_dataloader()
 
 
 def test_too_long_turns_are_counted_named_and_limited(make_data: MakeData) -> None:
