@@ -16,8 +16,8 @@ from typing import Any
 
 import docstring_parser
 import jsonargparse
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from prost_lightning.commands import COMMANDS
 from prost_lightning.errors import UserError
