@@ -13,7 +13,7 @@ from prost_lightning.trajectory import ROLES, Role
 
 
 def size_label(config: Any) -> str:
-    """Size of a dense decoder by the weights of its linear layers and embeddings.
+    """Size of a dense decoder by all its weights (biases, where it has some, do not show).
 
     Args:
         config: Its ``transformers`` config.
@@ -23,7 +23,8 @@ def size_label(config: Any) -> str:
     """
     shape = ModelShape.from_config(config)
     embeddings = 1 if config.get_text_config().tie_word_embeddings else 2
-    parameters = shape.linear_parameters + embeddings * shape.head_parameters
+    norms = (2 * shape.layers + 1) * shape.hidden_size
+    parameters = shape.linear_parameters + embeddings * shape.head_parameters + norms
     return f"{parameters / 1e9:.1f}B" if parameters >= 1e9 else f"{parameters / 1e6:.0f}M"
 
 

@@ -155,6 +155,7 @@ def _draw(points: Sequence[Point], path: Path) -> None:
     axes.set_xlabel("forward FLOPs a task")
     axes.set_ylabel("task goal completion (%)")
     axes.set_ylim(-3, 103)
+    axes.margins(x=0.2)  # room for the last name
     axes.set_title(f"{points[0].tasks} tasks of {points[0].split}, world {points[0].world}", fontsize=10)
     axes.legend()
     figure.savefig(path, dpi=150)
