@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any, cast
 
@@ -35,7 +36,8 @@ class AppWorldEval(Callback):
     The engine runs in processes of its own. Evaluating leaves training as it is: random number generators are restored
     afterwards. Every logger of the trainer gets the ``eval/...`` figures of :func:`prost_lightning.report.metrics`, a
     ``WandbLogger`` a table of episodes too; a ``ModelCheckpoint`` can monitor ``eval/tgc`` and the others at the epochs
-    at which they are measured. Each episode is appended to ``<output_dir>/episodes.jsonl`` as it ends.
+    at which they are measured. Each episode is appended to ``<output_dir>/episodes.jsonl`` as it ends; a file of an
+    earlier run is set aside, unless this run resumes it.
 
     Args:
         root: World root.
@@ -128,6 +130,8 @@ class AppWorldEval(Callback):
         choose_tasks(self.root, self.split, self.n_tasks)
         if self.policy is None:
             _policy_of(pl_module)
+        if trainer.is_global_zero and trainer.ckpt_path is None:
+            _set_aside(self._directory(trainer) / EPISODES_FILE)
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -170,6 +174,9 @@ class AppWorldEval(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.results = state_dict["results"]
 
+    def _directory(self, trainer: Trainer) -> Path:
+        return self.output_dir or Path(trainer.default_root_dir)
+
     def _is_done(self, label: str, trainer: Trainer) -> bool:
         last = self.results[-1] if self.results else {}
         return last.get("label") == label and last["global_step"] == trainer.global_step
@@ -177,7 +184,7 @@ class AppWorldEval(Callback):
     def _evaluate(self, trainer: Trainer, pl_module: LightningModule, label: str, epoch: int) -> None:
         """Plays the episodes on rank zero, while the other ranks wait, and logs the outcome."""
         if trainer.is_global_zero:
-            directory = self.output_dir or Path(trainer.default_root_dir)
+            directory = self._directory(trainer)
             with isolate_rng():
                 policy: Policy = self.policy if self.policy is not None else _policy_of(pl_module)()
                 episodes, seconds = self._play(policy, directory, label, epoch, trainer.global_step)
@@ -223,6 +230,17 @@ class AppWorldEval(Callback):
         if self._arena is not None:
             self._arena.close()
             self._arena = None
+
+
+def _set_aside(path: Path) -> None:
+    """Renames the episodes of an earlier run in the same place, so that a new run's file holds its own alone."""
+    if not path.exists():
+        return
+    older = next(
+        candidate for n in count(1) if not (candidate := path.with_name(f"{path.stem}.{n}{path.suffix}")).exists()
+    )
+    path.rename(older)
+    rank_zero_info(f"{path} held an earlier run's episodes; they are in {older.name} now.")
 
 
 def _policy_of(pl_module: LightningModule) -> Callable[[], Policy]:

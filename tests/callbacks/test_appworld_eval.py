@@ -133,6 +133,18 @@ def test_a_resumed_run_does_not_repeat_an_evaluation(
     assert second.results[:2] == first.results
     assert [(r["label"], r["epoch"]) for r in second.results[2:]] == [("after", 2)]
     assert second.as_summary()["after"]["epoch"] == 2
+    assert len(read_trajectories(tmp_path / "episodes.jsonl")) == 3
+
+
+def test_a_new_run_sets_an_earlier_one_s_episodes_aside(
+    mini_world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(appworld_eval, "Arena", Recorder)
+    for _ in range(3):
+        trainer_of(tmp_path, evaluation(mini_world)).fit(BoringModel())
+    names = sorted(path.name for path in tmp_path.glob("episodes*.jsonl"))
+    assert names == ["episodes.1.jsonl", "episodes.2.jsonl", "episodes.jsonl"]
+    assert {len(read_trajectories(tmp_path / name)) for name in names} == {2}
 
 
 def test_the_policy_of_the_module_is_used(mini_world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
