@@ -32,7 +32,7 @@ def trajectories(make_trajectory: MakeTrajectory, tmp_path_factory: pytest.TempP
 @pytest.fixture
 def make_data(trajectories: Path, tiny_model: Path) -> Callable[..., SubtaskDataModule]:
     def make(**arguments: Any) -> SubtaskDataModule:
-        arguments = {"trajectories": trajectories, "model": tiny_model, "val_share": 0.0, **arguments}
+        arguments = {"trajectories": trajectories, "base_model": tiny_model, "val_share": 0.0, **arguments}
         data = SubtaskDataModule(**arguments)
         data.setup("fit")
         return data
@@ -99,7 +99,7 @@ def test_only_the_roles_that_are_asked_for(make_data: MakeData) -> None:
 def test_mistakes_carry_no_labels(make_data: MakeData) -> None:
     data = make_data(curriculum="standard", roles=["executor"])
     data.trainer = Trainer(accelerator="cpu", reload_dataloaders_every_n_epochs=1, logger=False)
-    tokenizer = load_tokenizer(data.model)
+    tokenizer = load_tokenizer(data.base_model)
     for batch in data.train_dataloader():
         labels = batch["labels"]
         labelled = tokenizer.decode(labels[labels != IGNORED])
