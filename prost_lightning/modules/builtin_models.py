@@ -142,7 +142,9 @@ def _convert(name: str, gguf: Path, directory: Path) -> None:
     # A model loaded from GGUF refuses to be saved; a fresh one of the same shape takes over its weights.
     if hasattr(config, "quantization_config"):
         del config.quantization_config
-    fresh = type(loaded)(config).bfloat16()
+    # Its random weights are replaced at once; drawing them must not make the first run differ from later ones.
+    with torch.random.fork_rng():
+        fresh = type(loaded)(config).bfloat16()
     fresh.load_state_dict(loaded.state_dict())  # strict, and shapes must agree: packed weights would fail here
     for key, weight in fresh.state_dict().items():
         if not torch.isfinite(weight).all() or weight.float().std() == 0:
