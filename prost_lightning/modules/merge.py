@@ -14,6 +14,8 @@ from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from prost_lightning.errors import UserError
+
 
 def merged_copy(model: PeftModel | PreTrainedModel, role: str | None) -> PreTrainedModel:
     """Makes a plain model out of a quantised base and one adapter.
@@ -47,7 +49,10 @@ def _dense(module: Any, role: str | None) -> nn.Linear:
     adapted = isinstance(module, LoraLayer)
     layer: Any = module.get_base_layer() if adapted else module
     if not isinstance(layer, nn.Linear):
-        raise NotImplementedError(f"cannot merge the adapter of a {type(layer).__name__}; generate with merge=False")
+        raise UserError(
+            f"lora.target_modules names a {type(layer).__name__}, whose adapter cannot be merged; name linear layers, "
+            "or generate with LocalPolicy(merge=False)."
+        )
     weight: Tensor = layer.weight.detach()
     quant_state = getattr(layer.weight, "quant_state", None)
     if quant_state is not None:
