@@ -18,7 +18,8 @@ def main(path: str) -> None:
         missing = [name for name in FIGURES if name not in summary[label]]
         assert not missing, f"{path}: {label} lacks {missing}"
     pools = [stage["pool_items"] for stage in summary["stages"]]
-    assert pools == sorted(pools) and pools[-1] > pools[0], f"{path}: the pool did not grow: {pools}"
+    assert pools == sorted(pools), f"{path}: the pool shrank: {pools}"
+    assert pools[-1] > pools[0], f"{path}: the pool did not grow: {pools}"
     before, after = summary["before"]["tgc"], summary["after"]["tgc"]
     assert after > before, f"{path}: TGC {before} before, {after} after: nothing was learned"
     print(f"quickstart: TGC {before:.0f} -> {after:.0f}, pool {pools}, {summary['wall_seconds']:.0f} s")

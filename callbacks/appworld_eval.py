@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from itertools import count
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,6 +22,7 @@ from prost_lightning.agents.records import EpisodeFile
 from prost_lightning.agents.tasks import choose_tasks
 from prost_lightning.appworld.pool import EngineLimits
 from prost_lightning.errors import UserError
+from prost_lightning.files import set_aside
 from prost_lightning.report import Summary, metrics, summarise
 from prost_lightning.trajectory import Agents, Trajectory
 
@@ -131,7 +131,7 @@ class AppWorldEval(Callback):
         if self.policy is None:
             _policy_of(pl_module)
         if trainer.is_global_zero and trainer.ckpt_path is None:
-            _set_aside(self._directory(trainer) / EPISODES_FILE)
+            set_aside(self._directory(trainer) / EPISODES_FILE)
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -230,17 +230,6 @@ class AppWorldEval(Callback):
         if self._arena is not None:
             self._arena.close()
             self._arena = None
-
-
-def _set_aside(path: Path) -> None:
-    """Renames the episodes of an earlier run in the same place, so that a new run's file holds its own alone."""
-    if not path.exists():
-        return
-    older = next(
-        candidate for n in count(1) if not (candidate := path.with_name(f"{path.stem}.{n}{path.suffix}")).exists()
-    )
-    path.rename(older)
-    rank_zero_info(f"{path} held an earlier run's episodes; they are in {older.name} now.")
 
 
 def _policy_of(pl_module: LightningModule) -> Callable[[], Policy]:
