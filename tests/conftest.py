@@ -17,10 +17,11 @@ settings.load_profile("deterministic")
 @pytest.fixture(scope="session")
 def mini_world() -> Path:
     """Root of a small generated world, built once and cached between test runs."""
-    from prost_lightning.appworld.data import default_world_root
+    from prost_lightning.cache import cache_root
     from prost_lightning.miniworld.build import WorldSize, build_world
+    from prost_lightning.miniworld.fingerprint import generator_fingerprint
 
-    root = default_world_root(seed=11, name="tests")
+    root = cache_root() / "worlds" / f"tests-seed11-{generator_fingerprint()}"
     return build_world(root, seed=11, size=WorldSize(train=1, dev=1, test_normal=1, test_challenge=1))
 
 

@@ -7,6 +7,11 @@ import socket
 import time
 from typing import Any
 
+import msgspec
+
+#: A side that reads nothing for so long is given up: what it was told would otherwise block the sender for ever.
+_SEND_SECONDS = 60.0
+
 
 class ChannelClosedError(ConnectionError):
     """The other side is gone."""
@@ -26,14 +31,14 @@ class Channel:
         self._buffer = bytearray()
 
     def send(self, message: dict[str, Any]) -> None:
-        """Sends one message.
+        """Sends one message; what is no valid Unicode in its texts (a model can print that) becomes question marks.
 
         Raises:
-            ChannelClosedError: The other side is gone.
+            ChannelClosedError: The other side is gone, or does not read.
         """
-        line = json.dumps(message).encode() + b"\n"
+        line = json.dumps(message, ensure_ascii=False).encode(errors="replace") + b"\n"
         try:
-            self._connection.settimeout(None)
+            self._connection.settimeout(_SEND_SECONDS)
             self._connection.sendall(line)
         except OSError as error:
             raise ChannelClosedError(str(error)) from error
@@ -50,7 +55,8 @@ class Channel:
         Raises:
             TimeoutError: Nothing complete came in time.
             ChannelClosedError: The other side is gone.
-            ValueError: What came is not a message.
+            ValueError: What came is not a message. The other side may be a model's code, so the texts of what is
+                returned are valid Unicode, which JSON alone does not promise.
         """
         deadline = None if seconds is None else time.monotonic() + seconds
         while (end := self._buffer.find(b"\n")) < 0:
@@ -71,7 +77,10 @@ class Channel:
             self._buffer += chunk
         line = bytes(self._buffer[:end])
         del self._buffer[: end + 1]
-        message = json.loads(line)
+        try:
+            message = msgspec.json.decode(line)
+        except RecursionError as error:
+            raise ValueError("a message is nested too deep") from error
         if not isinstance(message, dict):
             raise ValueError(f"a message is not an object but {type(message).__name__}")
         return message

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
 import importlib.util
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, get_args
 
 import msgspec
+from filelock import FileLock
 
 from prost_lightning.cache import cache_root
 from prost_lightning.errors import UserError
-from prost_lightning.miniworld.fingerprint import data_fingerprint, generator_fingerprint
+from prost_lightning.miniworld.fingerprint import data_fingerprint
 from prost_lightning.miniworld.recipe import read_note
 from prost_lightning.miniworld.script import Script
 
@@ -28,19 +26,6 @@ _APPS = (
     "simple_note", "splitwise", "spotify", "supervisor", "todoist", "venmo",
 )  # fmt: skip
 _UNPACK_SECONDS = 300
-
-
-@contextmanager
-def file_lock(path: Path) -> Iterator[None]:
-    """Holds an exclusive lock between processes, released by the system even when the holder is killed.
-
-    Args:
-        path: The lock file; it and its directory are made, and it stays behind empty.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def appworld_directory() -> Path:
@@ -69,7 +54,8 @@ def ensure_unpacked() -> None:
     """
     if is_unpacked():
         return
-    with file_lock(cache_root() / "appworld-unpack.lock"):
+    cache_root().mkdir(parents=True, exist_ok=True)
+    with FileLock(cache_root() / "appworld-unpack.lock"):
         if is_unpacked():
             return
         command = [sys.executable, "-c", "from appworld.install import install_package; install_package()"]
@@ -80,19 +66,6 @@ def ensure_unpacked() -> None:
                 f"{appworld_directory()}: AppWorld's app code could not be unpacked ({last_line}); "
                 f"run `{Path(sys.executable).name} -m appworld.cli install` with write access to that directory."
             )
-
-
-def default_world_root(seed: int = 7, name: str = "default") -> Path:
-    """Where a generated world is kept if the user names no place.
-
-    Args:
-        seed: Seed of the world.
-        name: Tells worlds of different sizes apart.
-
-    Returns:
-        A directory below the cache whose name changes with the generator, so that a newer one never meets old data.
-    """
-    return cache_root() / "worlds" / f"{name}-seed{seed}-{generator_fingerprint()}"
 
 
 def load_task_ids(root: Path, split: str) -> list[str]:

@@ -66,8 +66,8 @@ class Evaluator:
             The verdict. An episode that left nothing that can be judged has failed, and says why.
 
         Raises:
-            UserError: The world has no such task or no ground truth for it.
-            WorkerStartError: The evaluator's process does not come up.
+            UserError: The world has no such task or no ground truth for it, or the evaluator has never come up.
+            WorkerStartError: The evaluator's process died and does not come up again.
         """
         self._launcher.check_task(task_id)
         difficulty = self._difficulty(task_id)
@@ -89,21 +89,28 @@ class Evaluator:
         self.close()
 
     def _ask(self, experiment: str, task_id: str) -> dict[str, Any]:
-        job = self._launcher.submit(
-            {
-                "kind": "evaluate",
-                "task_id": task_id,
-                "experiment": experiment,
-                "output": str(self._launcher.episode_directory(experiment, task_id)),
-                "limits": dataclasses.asdict(_LIMITS),
-            }
-        )
+        """Has an episode judged; a second time if the process died meanwhile, since judging changes nothing."""
+        job = {
+            "kind": "evaluate",
+            "task_id": task_id,
+            "experiment": experiment,
+            "output": str(self._launcher.episode_directory(experiment, task_id)),
+            "limits": dataclasses.asdict(_LIMITS),
+        }
         try:
-            return job.channel.receive(_LIMITS.episode_seconds)
-        except (TimeoutError, ChannelClosedError, ValueError) as error:
+            try:
+                return self._judge(job)
+            except ChannelClosedError:
+                return self._judge(job)
+        except (ChannelClosedError, TimeoutError, ValueError) as error:
             return {"failed": "env_error", "detail": f"the evaluator's process failed: {error}"}
+
+    def _judge(self, job: dict[str, Any]) -> dict[str, Any]:
+        running = self._launcher.submit(job)
+        try:
+            return running.channel.receive(_LIMITS.episode_seconds)
         finally:
-            self._launcher.end(job, kill=True)
+            self._launcher.end(running, kill=True)
 
     def _difficulty(self, task_id: str) -> int:
         path = self._root / "data" / "tasks" / task_id / "ground_truth" / "metadata.json"

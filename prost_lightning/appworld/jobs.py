@@ -12,10 +12,13 @@ import os
 import traceback
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prost_lightning.appworld import sandbox
 from prost_lightning.appworld.channel import Channel, ChannelClosedError
+
+if TYPE_CHECKING:
+    from appworld import AppWorld
 
 #: The statements that AppWorld records (``DBChangesTracker`` in its ``model_lib``).
 _CHANGES = ("INSERT", "UPDATE", "DELETE", "CREATE", "DROP")
@@ -61,7 +64,7 @@ def run(job: dict[str, Any], channel: Channel, *, isolated: bool) -> None:
 def report_failure(channel: Channel, reason: str) -> None:
     """Tells why this process ends, if anyone still listens."""
     detail = traceback.format_exc()
-    os.write(2, detail[-4000:].encode())
+    os.write(2, detail[-4000:].encode(errors="replace"))
     with suppress(ChannelClosedError):
         channel.send({"failed": reason, "detail": detail.strip().rpartition("\n")[2][:500]})
 
@@ -94,14 +97,21 @@ def _play(channel: Channel, job: dict[str, Any], limits: dict[str, Any]) -> None
         shown = truncate(output, limits["output_chars"])
         # AppWorld writes its whole log anew after every execution: do not let one long output grow all of them.
         world.environment_io[-1]["output"] = shown
+        completed = bool(world.task_completed())
         channel.send(
             {
                 "output": shown,
                 "error": output.startswith("Execution failed."),
                 "truncated": shown != output,
-                "completed": bool(world.task_completed()),
+                "completed": completed,
+                "gave_up": completed and _task_status(world) == "fail",
             }
         )
+
+
+def _task_status(world: AppWorld) -> str:
+    """What the agent said when it completed the task: ``success`` or ``fail``."""
+    return str(world.requester.request("supervisor", "show_active_task", track=False)["status"])
 
 
 def truncate(text: str, limit: int) -> str:
@@ -133,7 +143,6 @@ def _evaluate(channel: Channel, job: dict[str, Any]) -> None:
             "success": bool(tracker.success),
             "passes": tracker.pass_count,
             "failures": [failure["requirement"] for failure in tracker.failures],
-            "difficulty": tracker.difficulty,
         }
     )
 

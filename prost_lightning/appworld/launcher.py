@@ -29,10 +29,11 @@ _INHERITED_VARIABLES = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH",
 
 _START_SECONDS = 180.0
 _FINISH_SECONDS = 5.0
+_LOG_LINE_CHARS = 300
 
 
-class WorkerStartError(RuntimeError):
-    """The worker process did not come up, or is gone."""
+class WorkerStartError(UserError):
+    """The worker process died and did not come up again, or was closed. What it costs is up to the caller."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,8 @@ class Launcher:
         self._numbers = itertools.count(1)
         self._warned = False
         self._closed = False
+        self._came_up = False
+        self._start_failure: UserError | None = None
         self._start()
 
     @property
@@ -107,25 +110,22 @@ class Launcher:
             The running job; :meth:`end` must be called on it.
 
         Raises:
-            WorkerStartError: The worker process does not come up.
+            UserError: The worker process has never come up.
+            WorkerStartError: The worker process died and does not come up again, or was closed.
         """
         ours, theirs = socket.socketpair()
-        message = {
-            "hidden": [str(path) for path in self._hidden()],
-            "kept": [str(path) for path in self._kept()],
-            **job,
-        }
         try:
             with self._lock:
                 if self._closed:
                     raise WorkerStartError("the worker was closed")
-                message["start"] = number = next(self._numbers)
+                number = next(self._numbers)
                 self._wait_until_ready()
                 try:
-                    self._send(message, theirs)
+                    self._send(self._start_message(number, job), theirs)
                 except OSError:
                     self._restart()
-                    self._send(message, theirs)
+                    self._wait_until_ready()
+                    self._send(self._start_message(number, job), theirs)
         except BaseException:
             ours.close()
             raise
@@ -152,6 +152,15 @@ class Launcher:
                 self._closed = True
                 self._stop()
 
+    def _start_message(self, number: int, job: dict[str, Any]) -> dict[str, Any]:
+        """What the present worker process is told: a new one has another scratch directory."""
+        return {
+            "start": number,
+            "hidden": [str(path) for path in self._hidden()],
+            "kept": [str(path) for path in self._kept()],
+            **job,
+        }
+
     def _start(self) -> None:
         """Starts the worker process, without waiting until it is ready."""
         self._scratch = Path(tempfile.mkdtemp(prefix="prost_lightning-")).resolve()
@@ -164,6 +173,7 @@ class Launcher:
             "isolate": self._isolate,
         }
         with self._log_path.open("ab") as log:
+            self._log_start = log.tell()
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "prost_lightning.appworld.worker", json.dumps(settings)],
                 env=self._environment(appworld_root),
@@ -213,7 +223,9 @@ class Launcher:
     def _hidden(self) -> list[Path]:
         """Directories where secrets or ground truth live."""
         hidden = [Path.home(), Path(tempfile.gettempdir()), Path("/run")]
-        return hidden if self._with_ground_truth else [*hidden, self._root / "data"]
+        # All of the world: trajectories collected on it, which hold solutions, lie beside its data by default. The data
+        # once more, for a root that cannot be hidden because a Python lives in it or it is the root of all.
+        return hidden if self._with_ground_truth else [*hidden, self._root, self._root / "data"]
 
     def _kept(self) -> list[Path]:
         """What a job needs even if it lies in a hidden directory: packages, but not the user's project."""
@@ -224,8 +236,14 @@ class Launcher:
         return kept
 
     def _wait_until_ready(self) -> None:
-        """Waits until the worker takes jobs; starts it again if it died since the last job."""
-        if self._process.poll() is not None:
+        """Waits until the worker takes jobs; starts it again if it died since the last job.
+
+        A worker that dies after it once came up can be bad luck (memory), which another start mends. One that never
+        came up is a world or an installation that is broken: then all calls raise what the first one found.
+        """
+        if self._start_failure is not None:
+            raise self._start_failure
+        if self._came_up and self._process.poll() is not None:
             self._restart()
         if self._ready:
             return
@@ -233,9 +251,15 @@ class Launcher:
             ready = Channel(self._control).receive(_START_SECONDS)
         except (OSError, ValueError) as error:
             self._stop()
-            raise WorkerStartError(
-                f"AppWorld's worker process did not start ({error}); see {self._log_path}:\n{_tail(self._log_path)}"
-            ) from error
+            message = (
+                f"{self._root}: AppWorld's engine did not start on this world ({error}; the last line of its log "
+                f"{self._log_path}: {self._last_log_line()}); build the world or install appworld anew."
+            )
+            if self._came_up:
+                raise WorkerStartError(message) from error
+            self._start_failure = UserError(message)
+            raise self._start_failure from error
+        self._came_up = True
         self._ready = True
         self._isolated = bool(ready["isolated"])
         if self._isolate and not self._isolated and not self._warned:
@@ -246,11 +270,18 @@ class Launcher:
                 ready["reason"],
             )
 
+    def _last_log_line(self) -> str:
+        """The last line that the present worker process has left in the log."""
+        with self._log_path.open("rb") as log:
+            log.seek(self._log_start)
+            lines = log.read().decode(errors="replace").split("\n")
+        return next((line.strip()[:_LOG_LINE_CHARS] for line in reversed(lines) if line.strip()), "nothing")
+
     def _restart(self) -> None:
+        """Starts the worker process again, without waiting until it is ready."""
         _logger.warning("AppWorld's worker process is gone; starting it again (its log: %s).", self._log_path)
         self._stop()
         self._start()
-        self._wait_until_ready()
 
     def _stop(self) -> None:
         """Ends the worker process, which ends its jobs."""
@@ -282,7 +313,3 @@ def _task_ids(root: Path) -> frozenset[str]:
             f"`python -m prost_lightning world build --root {root}`."
         )
     return frozenset(path.parent.name for path in specifications)
-
-
-def _tail(path: Path, lines: int = 8) -> str:
-    return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])

@@ -13,12 +13,18 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TypeVar
+
+import msgspec
 
 from prost_lightning.appworld.channel import ChannelClosedError
+from prost_lightning.appworld.jobs import truncate
 from prost_lightning.appworld.launcher import Job, Launcher, WorkerStartError
 from prost_lightning.errors import UserError
 
+#: Why an episode's process may say that it ended: a model's code can write into its channel, so nothing else is taken.
+_FAILURES = ("env_error", "limit:memory")
+_DETAIL_CHARS = 500
 _EXPERIMENT_NAME = re.compile(r"[\w.=+@-]*\w[\w.=+@-]*(/[\w.=+@-]*\w[\w.=+@-]*)*", re.ASCII)
 
 
@@ -92,6 +98,7 @@ class Observation:
         truncated: Whether the output was shortened.
         completed: Whether the agent has called ``apis.supervisor.complete_task`` by now.
         seconds: Wall seconds.
+        gave_up: Whether it was completed with ``status="fail"``.
     """
 
     output: str
@@ -99,6 +106,21 @@ class Observation:
     truncated: bool
     completed: bool
     seconds: float
+    gave_up: bool = False
+
+
+@dataclass(frozen=True)
+class _Executed:
+    """What an episode's process says about one execution; see :class:`Observation`."""
+
+    output: str
+    error: bool
+    truncated: bool
+    completed: bool
+    gave_up: bool
+
+
+_Answer = TypeVar("_Answer", TaskInfo, _Executed)
 
 
 class EngineError(RuntimeError):
@@ -128,7 +150,7 @@ class EngineSession:
         self._deadline = time.monotonic() + limits.episode_seconds
         self._open = True
         self.experiment = experiment
-        self.task = TaskInfo(**self._receive(limits.open_seconds, "env_error", "opening the world"))
+        self.task = self._receive(TaskInfo, limits.open_seconds, "env_error", "opening the world")
 
     def execute(self, code: str) -> Observation:
         """Runs Python in the world.
@@ -152,17 +174,16 @@ class EngineSession:
             self._job.channel.send({"code": code})
         except ChannelClosedError as error:
             raise self._fail("env_error", f"the engine's process is gone: {error}") from error
-        answer = self._receive(seconds, reason, "an execution")
-        try:
-            return Observation(
-                output=str(answer["output"]),
-                error=bool(answer["error"]),
-                truncated=bool(answer["truncated"]),
-                completed=bool(answer["completed"]),
-                seconds=time.monotonic() - started,
-            )
-        except KeyError as error:
-            raise self._fail("env_error", "the engine's process answered nonsense") from error
+        answer = self._receive(_Executed, seconds, reason, "an execution")
+        output = truncate(answer.output, self._limits.output_chars)
+        return Observation(
+            output=output,
+            error=answer.error,
+            truncated=answer.truncated or output != answer.output,
+            completed=answer.completed,
+            seconds=time.monotonic() - started,
+            gave_up=answer.gave_up,
+        )
 
     def close(self) -> None:
         """Ends the episode's process. What was done so far is already saved."""
@@ -178,10 +199,12 @@ class EngineSession:
     ) -> None:
         self.close()
 
-    def _receive(self, seconds: float, late_reason: str, what: str) -> dict[str, Any]:
-        """Waits for the process's answer; every way not to get one ends the episode."""
+    def _receive(self, kind: type[_Answer], seconds: float, late_reason: str, what: str) -> _Answer:
+        """Waits for the process's answer; every way not to get one of this kind ends the episode."""
         try:
             answer = self._job.channel.receive(max(0.0, seconds))
+            if "failed" not in answer:
+                return msgspec.convert(answer, kind)
         except TimeoutError as error:
             raise self._fail(late_reason, f"{what} did not end within {seconds:.1f} s") from error
         except ChannelClosedError as error:
@@ -191,9 +214,9 @@ class EngineSession:
         except BaseException:  # Ctrl-C: leave nothing running.
             self._fail("env_error", "interrupted")
             raise
-        if "failed" in answer:
-            raise self._fail(str(answer["failed"]), str(answer.get("detail", "")))
-        return answer
+        reason = answer["failed"] if answer["failed"] in _FAILURES else "env_error"
+        detail = str(answer.get("detail") or "the engine's process gave no reason")
+        raise self._fail(reason, detail[:_DETAIL_CHARS])
 
     def _fail(self, end_reason: str, detail: str) -> EngineError:
         """Kills the process and makes the error to raise."""
@@ -248,8 +271,8 @@ class AppWorldPool:
             The episode, to be closed by the caller.
 
         Raises:
-            UserError: The world has no such task, or the name cannot be a path.
-            EngineError: The engine does not come up.
+            UserError: The world has no such task, the name cannot be a path, or the engine has never come up.
+            EngineError: The engine died and does not come up again, or could not open the task.
         """
         self._launcher.check_task(task_id)
         if not _EXPERIMENT_NAME.fullmatch(experiment):

@@ -155,7 +155,7 @@ def confine(*, hidden: Iterable[Path], kept: Iterable[Path], writable: Path | No
 
 def _hide(directory: Path, kept: list[Path]) -> None:
     """Covers a directory with an empty file system, through which only what is kept shows."""
-    if directory == directory.parent or not directory.is_dir() or any(directory.is_relative_to(path) for path in kept):
+    if directory == directory.parent or not directory.is_dir() or directory in kept:
         return
     inside = [path for path in kept if path.is_relative_to(directory)]
     # Only the outermost: what lies below it comes along.

@@ -135,6 +135,27 @@ def _write_task(data: Path, task: PlannedTask) -> None:
     _write_json(truth / "public_data.json", draft.public)
     _write_json(truth / "private_data.json", draft.private)
     _write_json(truth / "required_apps.json", list(task.template.apps))
+    _write_metadata(truth, task, calls=0)
+    _write_json(truth / "test_data.json", None)
+
+
+def _verify_task(data: Path, task: PlannedTask) -> None:
+    """Adds what only the engine can tell, and checks the task.
+
+    Every task is played without mistakes, to see that the right code does not depend on them; the first of a scenario
+    is played with all of them before, to see that they are noticed and harmless.
+    """
+    truth = data / "tasks" / task.task_id / "ground_truth"
+    _write_json(truth / "test_data.json", label_requirements(task.task_id))
+    if task.task_id.endswith("_1"):
+        play_script(task.script, with_mistakes=True)
+    calls = play_script(task.script, with_mistakes=False)
+    _write_json(truth / "api_calls.json", calls)
+    _write_metadata(truth, task, calls=len(calls))
+
+
+def _write_metadata(truth: Path, task: PlannedTask, *, calls: int) -> None:
+    solution = _solution(task)
     _write_json(
         truth / "metadata.json",
         {
@@ -142,23 +163,10 @@ def _write_task(data: Path, task: PlannedTask) -> None:
             "difficulty": task.template.difficulty,
             "num_apps": len(task.template.apps),
             "num_apis": len(set(re.findall(r"apis\.(\w+\.\w+)", solution))),
-            "num_api_calls": 0,
+            "num_api_calls": calls,
             "num_solution_code_lines": solution.count("\n") - 2,
         },
     )
-    _write_json(truth / "test_data.json", None)
-
-
-def _verify_task(data: Path, task: PlannedTask) -> None:
-    """Adds what only the engine can tell, and checks the task.
-
-    The first task of a scenario is played with all mistakes, to see that they are noticed and harmless; the others are
-    played without, to see that the right code does not depend on them.
-    """
-    truth = data / "tasks" / task.task_id / "ground_truth"
-    _write_json(truth / "test_data.json", label_requirements(task.task_id))
-    calls = play_script(task.script, with_mistakes=task.task_id.endswith("_1"))
-    _write_json(truth / "api_calls.json", calls)
 
 
 def _solution(task: PlannedTask) -> str:
@@ -172,6 +180,7 @@ def _write_json(path: Path, content: Any) -> None:
 
 def main() -> None:
     """Builds below ``APPWORLD_ROOT`` and reports progress as JSON lines on standard output."""
+    die_with_parent()
     channel = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever the apps print must not mix with the reports
 

@@ -13,10 +13,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
+from filelock import FileLock
 from tqdm import tqdm
 
 import prost_lightning
-from prost_lightning.appworld.data import ensure_unpacked, file_lock
+from prost_lightning.appworld.data import ensure_unpacked
 from prost_lightning.errors import UserError
 from prost_lightning.miniworld.contents import make_contents
 from prost_lightning.miniworld.fingerprint import generator_fingerprint
@@ -56,7 +57,7 @@ def build_world(root: Path, *, seed: int = 7, size: WorldSize | None = None, pro
     plan_tasks(make_contents(seed), seed, size)
     ensure_unpacked()
     root.parent.mkdir(parents=True, exist_ok=True)
-    with file_lock(root.parent / f".{root.name}.lock"):
+    with FileLock(root.parent / f".{root.name}.lock"):
         if not _is_there(root, seed, size):
             # Left by builds that were killed; nobody else builds here while the lock is held.
             for abandoned in root.parent.glob(f".{root.name}.building-*"):

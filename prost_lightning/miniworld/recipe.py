@@ -57,11 +57,6 @@ class WorldNote(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     content: str
     templates: dict[str, list[str]]
 
-    @property
-    def tasks(self) -> int:
-        """Number of tasks in the world."""
-        return sum(len(task_ids) for task_ids in self.templates.values())
-
 
 def read_note(root: Path) -> WorldNote | None:
     """Reads the note of a generated world.

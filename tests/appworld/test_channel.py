@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from prost_lightning.appworld import channel as channel_module
 from prost_lightning.appworld.channel import Channel, ChannelClosedError
 
 
@@ -30,12 +31,28 @@ def test_a_deadline_holds_even_if_bytes_keep_coming(ends: tuple[Channel, socket.
     assert 0.1 < time.monotonic() - started < 2
 
 
-@pytest.mark.parametrize("line", [b"nonsense\n", b"[1]\n", b"\xff\xfe\n", b"x" * 70_000])
+@pytest.mark.parametrize(
+    "line", [b"nonsense\n", b"[1]\n", b"\xff\xfe\n", b'{"a": "\\ud800"}\n', b"[" * 900 + b"\n", b"x" * 70_000]
+)
 def test_what_is_no_message_is_an_error(ends: tuple[Channel, socket.socket], line: bytes) -> None:
     channel, other = ends
     other.sendall(line)
     with pytest.raises(ValueError, match=r".+"):
         channel.receive(1)
+
+
+def test_texts_arrive_as_valid_unicode(ends: tuple[Channel, socket.socket]) -> None:
+    channel, other = ends
+    Channel(other).send({"a": "\ud800 \u2028 é\n"})
+    assert channel.receive(1) == {"a": "? \u2028 é\n"}
+
+
+def test_a_side_that_does_not_read_is_given_up(
+    ends: tuple[Channel, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channel_module, "_SEND_SECONDS", 0.1)
+    with pytest.raises(ChannelClosedError):
+        ends[0].send({"a": "x" * (1 << 24)})
 
 
 def test_the_end_is_told_apart_from_silence(ends: tuple[Channel, socket.socket]) -> None:

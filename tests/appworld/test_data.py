@@ -14,9 +14,7 @@ import prost_lightning
 from prost_lightning.appworld.data import (
     SPLITS,
     appworld_directory,
-    default_world_root,
     ensure_unpacked,
-    file_lock,
     is_unpacked,
     load_script,
     load_task_ids,
@@ -95,15 +93,6 @@ def test_an_unreadable_note_is_a_clear_error(tmp_path: Path) -> None:
         world_name(tmp_path)
 
 
-def test_the_default_place_is_in_the_cache_and_tells_worlds_apart(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("PROST_LIGHTNING_CACHE", str(tmp_path))
-    roots = {default_world_root(), default_world_root(seed=8), default_world_root(name="large")}
-    assert len(roots) == 3
-    assert all(root.is_relative_to(tmp_path) for root in roots)
-
-
 def test_nothing_here_imports_appworld() -> None:
     code = (
         "import sys, prost_lightning.appworld.data, prost_lightning.miniworld.build as build;"
@@ -111,21 +100,6 @@ def test_nothing_here_imports_appworld() -> None:
     )
     environment = os.environ | {"PYTHONPATH": PACKAGES}
     subprocess.run([sys.executable, "-c", code], env=environment, check=True)
-
-
-def test_the_lock_excludes_other_processes(tmp_path: Path) -> None:
-    lock = tmp_path / "below" / "a.lock"
-    code = (
-        "import sys; from pathlib import Path; from prost_lightning.appworld.data import file_lock\n"
-        f"with file_lock(Path({str(lock)!r})): print('in')"
-    )
-    with file_lock(lock):
-        other = subprocess.Popen(
-            [sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": PACKAGES}, stdout=subprocess.PIPE, text=True
-        )
-        with pytest.raises(subprocess.TimeoutExpired):
-            other.wait(timeout=2)
-    assert other.communicate(timeout=60)[0] == "in\n"
 
 
 def test_the_installed_package_is_unpacked() -> None:

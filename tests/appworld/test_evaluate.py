@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +18,7 @@ from prost_lightning.appworld.evaluate import (
     scenario_goal_completion,
     task_goal_completion,
 )
+from prost_lightning.appworld.launcher import Job
 from prost_lightning.appworld.pool import AppWorldPool, EngineSession
 from prost_lightning.errors import UserError
 
@@ -44,7 +48,8 @@ def test_figures_equal_appworlds_own(
 
     for name, target in (("data", mini_world), ("experiments", output_dir)):
         (tmp_path / name).symlink_to(target / name)
-    program = "from appworld.cli import app; app()"
+    # The interpreter's own exit takes many seconds once appworld is imported.
+    program = "import os; from appworld.cli import app; app(standalone_mode=False); os._exit(0)"
     command = [sys.executable, "-c", program, "evaluate", "figures", "dev", "--root", str(tmp_path)]
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
@@ -64,6 +69,27 @@ def test_an_episode_that_left_nothing_has_failed(evaluator: Evaluator, task_ids:
     assert "no state" in result.failures[0]
     with pytest.raises(UserError, match="no task"):
         evaluator.evaluate("never-played", "nothing_1")
+
+
+def test_an_evaluator_that_dies_meanwhile_judges_again(
+    evaluator: Evaluator, task_ids: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launcher = evaluator._launcher
+    evaluator.evaluate("never-played", task_ids[0])
+    submit, killed = launcher.submit, []
+
+    def kill_after_the_first(job: dict[str, Any]) -> Job:
+        if killed:
+            return submit(job)
+        killed.append(launcher.process_id)
+        os.kill(launcher.process_id, signal.SIGSTOP)
+        running = submit(job)
+        os.kill(launcher.process_id, signal.SIGKILL)
+        return running
+
+    monkeypatch.setattr(launcher, "submit", kill_after_the_first)
+    assert "no state" in evaluator.evaluate("never-played", task_ids[0]).failures[0]
+    assert launcher.process_id not in killed
 
 
 def test_a_forged_state_is_not_replayed(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import replace
 
@@ -27,6 +28,15 @@ for n in range(3, 40):
   except OSError: pass
 """
 
+
+def forge(*messages: object) -> str:
+    """Code that writes answers of its own into its process's channel."""
+    lines = b"".join((text if isinstance(text, str) else json.dumps(text)).encode() + b"\n" for text in messages)
+    return JUNK_EVERYWHERE.replace(repr(b"junk\n"), repr(lines))
+
+
+ANSWER = {"output": "forged", "error": False, "truncated": False, "completed": False, "gave_up": False}
+
 # AppWorld itself turns these into something that the agent sees; the episode goes on.
 SEEN_BY_THE_AGENT = {
     "endless loop": ("while True: pass", "timed out"),
@@ -49,6 +59,13 @@ FATAL = {
     "closed descriptors": ("__import__('os').closerange(0, 300)", "env_error"),
     "junk in the channel": (JUNK_EVERYWHERE, "env_error"),
     "flood in the channel": (FLOOD, "env_error"),
+    "forged text that is no Unicode": (forge(ANSWER | {"output": "\ud800"}), "env_error"),
+    "forged output of a wrong type": (forge(ANSWER | {"output": ["forged"]}), "env_error"),
+    "forged flag of a wrong type": (forge(ANSWER | {"completed": "yes"}), "env_error"),
+    "forged answer without output": (forge({"completed": True}), "env_error"),
+    "forged end": (forge({"failed": "completed", "detail": 3}), "env_error"),
+    "forged end of a wrong type": (forge({"failed": ["limit:memory"]}), "env_error"),
+    "forged depth": (forge("[" * 100_000), "env_error"),
 }
 
 
@@ -78,6 +95,14 @@ def test_costs_one_episode_and_its_reason_is_told(pool: AppWorldPool, task_ids: 
         assert bystander.execute("print(kept)").output.strip() == "1"
     with pool.open(task_ids[0], "afterwards") as session:
         assert session.execute("print(6 * 7)").output.strip() == "42"
+
+
+def test_a_forged_output_is_shortened(pool: AppWorldPool, task_ids: list[str]) -> None:
+    with pool.open(task_ids[0], "forged", LIMITS) as session:
+        observation = session.execute(forge(ANSWER | {"output": "begin" + "x" * 100_000}))
+        assert observation.output.startswith("begin")
+        assert len(observation.output) <= LIMITS.output_chars
+        assert observation.truncated
 
 
 def test_hoarded_memory_costs_the_episode(pool: AppWorldPool, task_ids: list[str]) -> None:

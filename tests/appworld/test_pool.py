@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,6 +27,22 @@ def session(pool: AppWorldPool, task_ids: list[str], request: pytest.FixtureRequ
         yield session
 
 
+@pytest.fixture(scope="module")
+def plain_pool(
+    mini_world: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    task_ids: list[str],
+    descendants: Descendants,
+    gone_within: GoneWithin,
+) -> Iterator[AppWorldPool]:
+    """As on a system without namespaces."""
+    with AppWorldPool(mini_world, tmp_path_factory.mktemp("plain"), isolate=False) as pool:
+        yield pool
+        pool.open(task_ids[0], "left-open")
+        processes = {pool.process_id} | descendants(pool.process_id)
+    assert gone_within(1, processes)
+
+
 def test_the_agent_is_told_what_the_specification_says(session: EngineSession, mini_world: Path) -> None:
     specification = json.loads((mini_world / f"data/tasks/{session.task.task_id}/specs.json").read_bytes())
     assert session.task.instruction == specification["instruction"]
@@ -48,7 +65,10 @@ def test_variables_persist_and_errors_are_observations(session: EngineSession) -
 
 def test_completion_is_noticed_and_state_is_saved(session: EngineSession, output_dir: Path) -> None:
     assert not session.execute("print(1)").completed
-    assert session.execute("apis.supervisor.complete_task(status='success')").completed
+    gave_up = session.execute("apis.supervisor.complete_task(status='fail')")
+    assert (gave_up.completed, gave_up.gave_up) == (True, True)
+    done = session.execute("apis.supervisor.complete_task(status='success')")
+    assert (done.completed, done.gave_up) == (True, False)
     session.close()
     saved = output_dir / "experiments/outputs" / session.experiment / "tasks" / session.task.task_id / "dbs"
     assert "UPDATE tasks" in (saved / "supervisor.jsonl").read_text()
@@ -110,6 +130,19 @@ def test_the_worlds_ground_truth_is_out_of_reach(session: EngineSession, pool: A
         assert session.execute(f"print(os.path.exists('{mini_world}/data/tasks'))").output.strip() == "False"
 
 
+def test_an_engine_that_has_never_started_is_an_error_of_the_whole_run(
+    mini_world: Path, tmp_path: Path, task_ids: list[str]
+) -> None:
+    shutil.copytree(mini_world / "data" / "tasks", tmp_path / "data" / "tasks")
+    with AppWorldPool(tmp_path, tmp_path) as pool:
+        with pytest.raises(UserError, match=r"did not start .*engine\.log: \w*(Error|Exception)\b.*; build") as first:
+            pool.open(task_ids[0], "one")
+        assert "\n" not in str(first.value)
+        with pytest.raises(UserError) as second:
+            pool.open(task_ids[0], "two")
+        assert second.value is first.value
+
+
 class TestIsolation:
     @pytest.fixture(autouse=True)
     def _isolated(self, pool: AppWorldPool) -> None:
@@ -121,6 +154,23 @@ class TestIsolation:
         assert processes.output.strip() == '["1"]'
         network = session.execute("__import__('socket').create_connection(('127.0.0.1', 22), 1)")
         assert "Network is unreachable" in network.output
+
+    def test_sees_nothing_of_the_world_wherever_it_is(
+        self, mini_world: Path, tmp_path: Path, task_ids: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Like a world below /usr when Python itself lives there: packages, and all that is below them, are shown.
+        packages = tmp_path / "site-packages"
+        monkeypatch.syspath_prepend(packages)
+        world = packages / "worlds" / "mini"
+        shutil.copytree(mini_world / "data", world / "data")
+        (world / "trajectories.jsonl").write_text("solutions")
+        listing = "print(*(entry.name for entry in __import__('os').scandir('{}')))"
+        with AppWorldPool(world, world / "runs") as pool, pool.open(task_ids[0], "hidden") as session:
+            assert session.execute(listing.format(packages)).output.split() == ["worlds"]
+            # Its own output is below the world here, and is still there.
+            assert session.execute(listing.format(world)).output.split() == ["runs"]
+            profile = session.execute("print(apis.supervisor.show_profile()['email'])")
+            assert profile.output.strip() == session.task.email
 
     def test_sees_nothing_of_the_users_home_and_writes_only_its_own_output(
         self, session: EngineSession, output_dir: Path, tmp_path: Path
@@ -151,15 +201,10 @@ class TestProcesses:
         session.close()
         assert gone_within(5, started)
 
-    def test_a_dead_worker_costs_its_episodes_and_the_pool_goes_on(
-        self, mini_world: Path, tmp_path: Path, task_ids: list[str], descendants: Descendants, gone_within: GoneWithin
-    ) -> None:
+    def test_limits_hold_without_namespaces(self, plain_pool: AppWorldPool, task_ids: list[str]) -> None:
+        assert not plain_pool.isolated
         limits = EngineLimits(execute_seconds=1.0, grace_seconds=1.0)
-        # Also the place where a system without namespaces is tried.
-        with AppWorldPool(mini_world, tmp_path, limits, isolate=False) as pool:
-            session = pool.open(task_ids[0], "one")
-            assert not pool.isolated
-            assert session.execute("print(1)").output.strip() == "1"
+        with plain_pool.open(task_ids[0], "limits", limits) as session:
             assert session.execute("print(bytearray(8 << 30))").output.strip().endswith("MemoryError")
             with pytest.raises(EngineError) as overrun:
                 session.execute(
@@ -167,22 +212,42 @@ class TestProcesses:
                 )
             assert overrun.value.end_reason == "limit:execute_seconds"
 
-            session = pool.open(task_ids[0], "two")
-            everything = descendants(os.getpid())
-            worker = pool.process_id
-            children = descendants(worker)
-            assert len(children) == 1
-            os.kill(worker, signal.SIGKILL)
+    @pytest.mark.parametrize("which", ["pool", "plain_pool"])
+    def test_a_dead_worker_costs_its_episodes_and_the_pool_goes_on(
+        self,
+        which: str,
+        request: pytest.FixtureRequest,
+        task_ids: list[str],
+        descendants: Descendants,
+        gone_within: GoneWithin,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        pool: AppWorldPool = request.getfixturevalue(which)
+        sessions = [pool.open(task_ids[0], f"dies-{number}") for number in range(2)]
+        everything = descendants(os.getpid())
+        children = descendants(pool.process_id)
+        assert len(children) == 2
+        os.kill(pool.process_id, signal.SIGKILL)
+        assert gone_within(5, children)
+        for session in sessions:
             with pytest.raises(EngineError) as death:
                 session.execute("print(1)")
             assert death.value.end_reason == "env_error"
-            assert gone_within(5, children)
 
-            session = pool.open(task_ids[0], "three")
-            assert pool.process_id not in everything
-            assert session.execute("print(1)").output.strip() == "1"
-            last = {pool.process_id} | descendants(pool.process_id)
-        assert gone_within(1, last)
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "executable", shutil.which("false"))
+            with pytest.raises(EngineError, match="did not start") as refusal:
+                pool.open(task_ids[0], "no-worker")
+            assert refusal.value.end_reason == "env_error"
+
+        def play(number: int) -> str:
+            with pool.open(task_ids[0], f"afterwards-{number}") as session:
+                return session.execute("print(1)").output.strip()
+
+        # As the runner does: all replacements start at once.
+        with ThreadPoolExecutor(4) as threads:
+            assert list(threads.map(play, range(4))) == ["1"] * 4
+        assert pool.process_id not in everything
 
     def test_nothing_outlives_a_killed_training_process(
         self, mini_world: Path, tmp_path: Path, task_ids: list[str], descendants: Descendants, gone_within: GoneWithin

@@ -42,7 +42,6 @@ def test_the_world_has_appworlds_layout(mini_world: Path) -> None:
     task_ids = [task_id for file in (data / "datasets").glob("*.txt") for task_id in file.read_text().split()]
     assert sorted(task_ids) == sorted(path.name for path in (data / "tasks").iterdir())
     assert sorted(task_ids) == sorted(task_id for of_template in note.templates.values() for task_id in of_template)
-    assert note.tasks == len(task_ids)
     for task_id in task_ids:
         assert {path.stem for path in (data / "tasks" / task_id / "dbs").glob("*.jsonl")} == apps
     assert not (mini_world / "experiments").exists()
@@ -52,6 +51,12 @@ def test_doing_nothing_fails_a_requirement_of_every_task(mini_world: Path) -> No
     for path in (mini_world / "data" / "tasks").glob("*/ground_truth/test_data.json"):
         labels = [entry["label"] for entry in json.loads(path.read_text())]
         assert "no_op_fail" in labels, path
+
+
+def test_the_number_of_calls_is_recorded(mini_world: Path) -> None:
+    for truth in (mini_world / "data" / "tasks").glob("*/ground_truth"):
+        calls = json.loads((truth / "api_calls.json").read_text())
+        assert json.loads((truth / "metadata.json").read_text())["num_api_calls"] == len(calls) > 0
 
 
 def test_lookups_name_documents_that_exist(mini_world: Path) -> None:

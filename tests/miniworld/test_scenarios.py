@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,16 +29,17 @@ apis.simple_note.create_note(title="Diary", content="Done.", access_token=token)
 class Engine:
     """Plays code on a task and has it judged."""
 
-    def __init__(self, root: Path, pool: AppWorldPool, evaluator: Evaluator) -> None:
+    def __init__(self, root: Path, output: Path, pool: AppWorldPool, evaluator: Evaluator) -> None:
         self.root = root
+        self.output = output
         self.pool = pool
         self.evaluator = evaluator
 
     def script(self, template: str) -> Script:
         note = read_note(self.root)
         assert note is not None
-        # The second task of a scenario: the build played the first one with its mistakes.
-        return load_script(self.root, note.templates[template][1])
+        # The first task of a scenario, which the build plays with mistakes too.
+        return load_script(self.root, note.templates[template][0])
 
     def play(self, task_id: str, codes: list[str], answer: Answer, experiment: str) -> tuple[list[str], TaskResult]:
         with self.pool.open(task_id, experiment) as session:
@@ -50,7 +52,7 @@ class Engine:
 def engine(mini_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     output = tmp_path_factory.mktemp("scenarios")
     with AppWorldPool(mini_world, output) as pool, Evaluator(mini_world, output) as evaluator:
-        yield Engine(mini_world, pool, evaluator)
+        yield Engine(mini_world, output, pool, evaluator)
 
 
 @pytest.mark.parametrize("template", NAMES)
@@ -60,6 +62,12 @@ def test_the_script_prints_its_results_and_passes(engine: Engine, template: str)
     outputs, result = engine.play(script.task_id, codes, script.answer, "right")
     assert outputs == [step.result for step in script.steps]
     assert result.success, result.failures
+    made = engine.output / f"experiments/outputs/right/tasks/{script.task_id}/logs/api_calls.jsonl"
+    recorded = engine.root / f"data/tasks/{script.task_id}/ground_truth/api_calls.json"
+    calls = [json.loads(line) for line in made.read_text().splitlines()]
+    assert [(call["method"], call["url"]) for call in calls] == [
+        (call["method"], call["url"]) for call in json.loads(recorded.read_text())
+    ]
 
 
 @pytest.mark.parametrize("template", NAMES)
