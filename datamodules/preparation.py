@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock
+from lightning.pytorch.utilities import rank_zero_info
 
 from prost_lightning.agents.collect import collect
 from prost_lightning.agents.oracle_policy import OraclePolicy
@@ -49,7 +50,10 @@ class OracleTrajectories:
         """Builds the world if it is missing and writes the trajectory file.
 
         Args:
-            trajectories: The JSONL file to write; episodes it already holds are not played again.
+            trajectories: The JSONL file to write; episodes that were played already are not played again.
+
+        Raises:
+            UserError: The world or the file was made with other settings, or no episode was kept.
         """
         trajectories.parent.mkdir(parents=True, exist_ok=True)
         # Runs of a sweep share the file: whoever comes second waits, and then finds the episodes there.
@@ -65,7 +69,7 @@ class OracleTrajectories:
                 lookup_rate=self.lookup_rate,
                 vary_wording=self.vary_wording,
             )
-            collect(
+            report = collect(
                 root,
                 self.split,
                 trajectories,
@@ -74,3 +78,4 @@ class OracleTrajectories:
                 n_tasks=self.n_tasks,
                 seed=self.seed,
             )
+        rank_zero_info(str(report))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -216,6 +217,8 @@ class SubtaskDataModule(LightningDataModule):
     def val_dataloader(self) -> FixedLoader:
         if self.trainer is not None and self.trainer.state.fn == TrainerFn.VALIDATING:
             return self._held_out()
+        # To hold nothing out while fitting is a choice, about which Lightning need not wonder.
+        warnings.filterwarnings("ignore", "Total length of `FixedLoader` across ranks is zero")
         return self._validation
 
     # --- curriculum -----------------------------------------------------------------------------------------------

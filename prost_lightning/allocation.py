@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from prost_lightning.flops import ModelShape
-from prost_lightning.trajectory import ROLES, Role
+from prost_lightning.trajectory import ROLES, TEAM_ROLES, Agents, Role
 
 
 def size_label(config: Any) -> str:
@@ -35,3 +35,15 @@ def allocation(sizes: Mapping[Role, str]) -> str:
         sizes: Size label of each role's model.
     """
     return "-".join(sizes[role] for role in ROLES if role in sizes)
+
+
+def shared_allocation(agents: Agents, critic: bool, size: str) -> str:
+    """The allocation of episodes in which one model served all roles, whichever of them have an adapter.
+
+    Args:
+        agents: Who played.
+        critic: Whether a team had a critic.
+        size: Size label of the model.
+    """
+    team = TEAM_ROLES if critic else tuple(role for role in TEAM_ROLES if role != "critic")
+    return allocation(dict.fromkeys(("single",) if agents == "single" else team, size))

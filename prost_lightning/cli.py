@@ -10,6 +10,7 @@ import errno
 import inspect
 import logging
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,11 @@ import docstring_parser
 import jsonargparse
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import CSVLogger
 
 from prost_lightning.commands import COMMANDS
 from prost_lightning.errors import UserError
+from prost_lightning.files import set_aside
 from prost_lightning.parsing import OneSentenceLightningParser, OneSentenceParser
 
 PROGRAM = "python -m prost_lightning"
@@ -46,18 +49,23 @@ commands:
 
 
 class SaveRunConfig(SaveConfigCallback):
-    """Saves the full configuration of a run as ``<run directory>/config.yaml`` and sends it to the logger.
+    """Saves the full configuration of a training run as ``<run directory>/config.yaml`` and sends it to the logger.
 
     Unlike Lightning's own it writes beside the run's other files (not into one logger's directory), replaces the file
-    of an earlier run in the same place, and lets W&B show the configuration of a sweep's runs.
+    of an earlier run in the same place, and lets W&B show the configuration of a sweep's runs. What ``validate`` and
+    ``test`` are told is not the run's configuration.
     """
 
     def save_config(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Writes the file and logs the same settings as hyperparameters; called on rank zero only."""
+        if stage != "fit":
+            return
         directory = Path(trainer.default_root_dir)
         directory.mkdir(parents=True, exist_ok=True)
-        self.parser.save(self.config, str(directory / self.config_filename), skip_none=False, overwrite=True)
-        settings = self.config.as_dict() if hasattr(self.config, "as_dict") else dict(self.config)
+        config = self.config.clone()
+        config.ckpt_path = None  # the file describes the whole run, of which this may be the end only
+        self.parser.save(config, str(directory / self.config_filename), skip_none=False, overwrite=True)
+        settings = config.as_dict()
         for logger in trainer.loggers:
             logger.log_hyperparams(
                 {key: settings[key] for key in ("model", "data", "seed_everything") if key in settings}
@@ -75,6 +83,16 @@ class ProstCLI(LightningCLI):
         )
         parser.link_arguments("model.base_model", "data.base_model")
         parser.link_arguments("model.roles", "data.roles")
+
+    def before_fit(self) -> None:
+        """Keeps the figures that an earlier run, or the part of this one before a kill, left in the same place."""
+        for logger in self.trainer.loggers:
+            if isinstance(logger, CSVLogger):
+                # Lightning's logger deletes the file when it is first used, and warns of that even where there is none.
+                set_aside(Path(logger.log_dir) / "metrics.csv")
+                warnings.filterwarnings("ignore", "Experiment logs directory .* exists and is not empty")
+
+    before_validate = before_test = before_fit
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -130,19 +148,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
             lightning_cli(given)
         else:
             run_command(arguments)
-    except (UserError, MisconfigurationException, FileNotFoundError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        place = f"{error.filename}: " if error.filename else ""
-        print(f"error: {place}the disk is full; free some space and run the command again.", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):  # Lightning's trainer catches it and exits with code 1
+            return 130
+        raise
+    except Exception as error:
+        sentence = _sentence(error)
+        if sentence is None:
+            raise
+        print(f"error: {' '.join(sentence.split())}", file=sys.stderr)
+        return 2
     return 0
+
+
+def _sentence(error: Exception) -> str | None:
+    """What the user has to put right; None for an error that is none of the user's."""
+    if isinstance(error, UserError | MisconfigurationException):
+        return str(error)
+    if isinstance(error, OSError):
+        place = f"{error.filename}: " if error.filename else ""
+        if error.errno == errno.ENOSPC:
+            return f"{place}the disk is full; free some space and run the command again."
+        if place:
+            return f"{place}{error.strerror}; name another path, or put this one right."
+        return str(error) if isinstance(error, FileNotFoundError) else None
+    if type(error).__module__.partition(".")[0] == "wandb":
+        return f"W&B: {error} (or set `offline: true` for the WandbLogger)."
+    return None
 
 
 def run_command(arguments: Sequence[str]) -> None:

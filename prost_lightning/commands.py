@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
-from prost_lightning.trajectory import TEAM_ROLES, Agents, Role
+from prost_lightning.agents.limits import DEFAULT_LIMITS, EpisodeLimits
+from prost_lightning.trajectory import Agents
 
 
 def world_build(
@@ -46,13 +48,15 @@ def collect(
     mistake_rate: float = 0.15,
     lookup_rate: float = 0.2,
     vary_wording: bool = True,
+    limits: EpisodeLimits = DEFAULT_LIMITS,
     concurrency: int = 4,
 ) -> None:
     """Plays episodes with a teacher and keeps those that AppWorld's evaluator passes, as training trajectories.
 
     Args:
-        output: The trajectory file (JSONL), by default WORLD/trajectories.jsonl; episodes that it holds already are not
-            played again.
+        output: The trajectory file (JSONL), by default WORLD/trajectories.jsonl, named after split and agents where
+            they are not train and team. Episodes that were played already are not played again; those that did not pass
+            are kept apart, in a file that is named `*.rejected.jsonl`.
         world: Root of the world.
         split: Which of its tasks to play.
         policy: Who plays. The oracle knows the generated world's solutions, and errs on purpose now and then.
@@ -63,6 +67,7 @@ def collect(
         mistake_rate: Share of sub-tasks that start with a mistake, a rejection and a correction.
         lookup_rate: Share of sub-tasks that start with a look into the API documentation.
         vary_wording: Word each task's goals and plans anew; false is easier to learn from few trajectories.
+        limits: What an episode may use up.
         concurrency: Episodes at once.
     """
     from prost_lightning.agents.collect import collect as collect_trajectories
@@ -71,15 +76,17 @@ def collect(
     teacher = OraclePolicy(
         world, seed=seed, mistake_rate=mistake_rate, lookup_rate=lookup_rate, vary_wording=vary_wording
     )
+    name = "-".join(["trajectories", *(part for part in (agents, split) if part not in ("team", "train"))])
     report = collect_trajectories(
         world,
         split,
-        output or world / "trajectories.jsonl",
+        output or world / f"{name}.jsonl",
         policy=teacher,
         agents=agents,
         n_tasks=n_tasks,
         seed=seed,
         repeats=repeats,
+        limits=limits,
         concurrency=concurrency,
     )
     print(report)
@@ -93,6 +100,7 @@ def evaluate(
     n_tasks: int | None = None,
     agents: Agents = "team",
     critic: bool = True,
+    limits: EpisodeLimits = DEFAULT_LIMITS,
     policy: Literal["model", "oracle"] = "model",
     quantization: Literal["nf4", "none"] = "nf4",
     output_dir: Path | None = None,
@@ -112,6 +120,7 @@ def evaluate(
         n_tasks: How many tasks; all by default.
         agents: A team, or a single agent.
         critic: Whether the team has a critic.
+        limits: What an episode may use up. For figures that compare with those of a run, those of its AppWorldEval.
         policy: Who plays: the model, or the oracle (the teacher, as an upper bound).
         quantization: nf4 (4 bits) or none.
         output_dir: Where episodes and the summary go; by default a directory named after what is evaluated.
@@ -125,7 +134,7 @@ def evaluate(
     from prost_lightning.agents.local_policy import LocalPolicy, load_local_policy
     from prost_lightning.agents.oracle_policy import OraclePolicy
     from prost_lightning.agents.policy import Policy
-    from prost_lightning.allocation import allocation
+    from prost_lightning.allocation import shared_allocation
     from prost_lightning.provenance import provenance
     from prost_lightning.report import summarise, summary_table
 
@@ -135,7 +144,7 @@ def evaluate(
     else:
         player = load_local_policy(base_model, adapters, quantization=quantization, max_batch=max_batch)
     if output_dir is None:
-        label = "oracle" if policy == "oracle" else (adapters.parent.name if adapters else "base")
+        label = "oracle" if policy == "oracle" else (adapters.resolve().parent.name if adapters else "base")
         output_dir = Path("runs") / f"evaluate-{label}-{agents}-{split}"
     episodes = evaluate_policy(
         world,
@@ -145,13 +154,15 @@ def evaluate(
         n_tasks=n_tasks,
         agents=agents,
         critic=critic,
+        limits=limits,
         concurrency=concurrency,
         seed=seed,
     )
-    summary = provenance() | summarise(episodes)
+    summary = provenance() | summarise(episodes) | {"critic": critic and agents == "team", "limits": asdict(limits)}
     if isinstance(player, LocalPolicy):
-        roles: tuple[Role, ...] = ("single",) if agents == "single" else TEAM_ROLES if critic else TEAM_ROLES[:2]
-        summary["allocation"] = allocation(dict.fromkeys(roles, player.size))
+        summary["allocation"] = shared_allocation(agents, critic, player.size)
+    if policy == "model" and adapters is not None:
+        summary["adapters"] = str(adapters.resolve())
     path = output_dir / "summary.json"
     path.write_text(json.dumps(summary, indent=2) + "\n")
     console = Console()

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from transformers import LlamaConfig, Qwen2Config
 
-from prost_lightning.allocation import allocation, size_label
+from prost_lightning.allocation import allocation, shared_allocation, size_label
 
 
 def test_sizes_are_named_as_their_makers_name_them() -> None:
@@ -31,3 +31,9 @@ def test_sizes_are_named_as_their_makers_name_them() -> None:
 def test_an_allocation_names_the_roles_in_order() -> None:
     assert allocation({"critic": "135M", "orchestrator": "360M", "executor": "135M"}) == "360M-135M-135M"
     assert allocation({"single": "135M"}) == "135M"
+
+
+def test_one_model_may_serve_all_roles() -> None:
+    assert shared_allocation("team", True, "135M") == "135M-135M-135M"
+    assert shared_allocation("team", False, "135M") == "135M-135M"
+    assert shared_allocation("single", True, "135M") == "135M"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import pytest
 import yaml
 from peft import PeftModel
 
+from prost_lightning.cli import main
 from prost_lightning.modules.qlora import load_base
+from prost_lightning.trajectory import Trajectory, write_trajectories
 
 ROOT = Path(__file__).parents[1]
 FIGURES = {"tgc", "sgc", "llm_calls", "prompt_tokens", "completion_tokens", "flops", "seconds"}
@@ -67,6 +70,7 @@ def test_the_summary_holds_all_figures(fitted: tuple[Path, str]) -> None:
     assert summary["wall_seconds"] > 0
     assert {"allocation", "base_model", "seed", "code_version", "command"} <= summary.keys()
     assert str(directory / "summary.json") in printed.replace("\n", "")
+    assert "Total length of" not in printed, "Lightning wonders that nothing is held out, which the configuration says"
 
 
 def test_the_run_leaves_its_files(fitted: tuple[Path, str]) -> None:
@@ -101,17 +105,52 @@ def test_the_saved_config_reproduces_the_run(fitted: tuple[Path, str]) -> None:
     assert yaml.safe_load(printed.stdout) == saved
 
 
+def test_a_checkpoint_s_loss_is_measured_and_the_run_left_as_it_is(
+    fitted: tuple[Path, str],
+    make_trajectory: Callable[..., Trajectory],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    directory, _ = fitted
+    config, metrics = ((directory / name).read_text() for name in ("config.yaml", "metrics.csv"))
+    held_out = tmp_path / "trajectories.jsonl"
+    write_trajectories(held_out, [make_trajectory(2, task_id=f"000000{n}_1") for n in range(3)])
+    csv_alone = yaml.safe_load(config)["trainer"]["logger"][0]
+    overlay = {"trainer": {"logger": csv_alone}, "data": {"prepare": None}}
+    (tmp_path / "overlay.yaml").write_text(yaml.safe_dump(overlay))
+    arguments = [
+        f"--config={directory / 'config.yaml'}",
+        f"--config={tmp_path / 'overlay.yaml'}",
+        f"--data.trajectories={held_out}",
+        f"--ckpt_path={directory / 'checkpoints' / 'last.ckpt'}",
+    ]
+    monkeypatch.chdir(ROOT)
+    for command, figure in (("validate", "val/loss"), ("test", "test/loss")):
+        assert main([command, *arguments, "--data.val_share=0.5"]) == 0
+        assert figure in (directory / "metrics.csv").read_text()
+    assert (directory / "config.yaml").read_text() == config
+    assert metrics in [path.read_text() for path in directory.glob("metrics.*.csv")]
+
+    assert main(["validate", *arguments]) == 2
+    assert "data.val_share is 0.0, so no trajectory is held out to measure a loss on" in capsys.readouterr().err
+
+
 def test_evaluate_resumes_and_pareto_compares(fitted: tuple[Path, str], mini_world: Path, tmp_path: Path) -> None:
     directory, _ = fitted
-    arguments = ["evaluate", "--adapters", str(directory / "adapters"), "--world", str(mini_world), "--n_tasks", "3"]
+    arguments = ["evaluate", "--adapters", str(directory / "adapters"), "--world", str(mini_world), "--n_tasks", "6"]
+    arguments += [
+        "--limits",
+        "{sub_tasks: 5, turns_per_sub_task: 4, rejects: 1, tokens_per_turn: 99, format_errors: 0}",
+    ]
     run(*arguments, "--output_dir", str(tmp_path / "dev"))
     episodes = tmp_path / "dev" / "episodes.jsonl"
-    first_two = episodes.read_text().splitlines(keepends=True)[:2]
-    episodes.write_text("".join(first_two) + '{"torn')
+    first_four = episodes.read_text().splitlines(keepends=True)[:4]
+    episodes.write_text("".join(first_four) + '{"torn')
     run(*arguments, "--output_dir", str(tmp_path / "dev"))
     lines = episodes.read_text().splitlines(keepends=True)
-    assert len(lines) == 3
-    assert lines[:2] == first_two
+    assert len(lines) == 6
+    assert lines[:4] == first_four
 
     printed = run("pareto", str(directory), str(tmp_path / "dev"), "--output_dir", str(tmp_path / "compared"))
     assert "pareto.png" in printed

@@ -49,6 +49,14 @@ def test_the_example_configuration_is_accepted(
     assert config["trainer"]["default_root_dir"] == "runs/mine"
 
 
+def test_the_example_evaluation_plays_under_the_limits_of_the_quickstart() -> None:
+    found = re.search(r"--limits '(\{.*?\})'", README)
+    assert found is not None
+    quickstart = yaml.safe_load((ROOT / "configs" / "quickstart.yaml").read_text())
+    (evaluation,) = (c for c in quickstart["trainer"]["callbacks"] if c["class_path"].endswith("AppWorldEval"))
+    assert yaml.safe_load(found[1]) == evaluation["init_args"]["limits"]
+
+
 def test_the_two_commands_are_where_ci_looks_for_them() -> None:
     for name in ("quickstart", "test"):
         assert re.search(rf"<!-- command: {name} -->\n```bash\npython3 -m venv", README)

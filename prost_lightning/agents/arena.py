@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
-from prost_lightning.agents.limits import EpisodeLimits
+from prost_lightning.agents.limits import DEFAULT_LIMITS, EpisodeLimits
 from prost_lightning.agents.policy import Policy
 from prost_lightning.agents.runner import run_episodes
 from prost_lightning.agents.tasks import templates
@@ -23,14 +24,15 @@ class Arena:
     Args:
         root: World root.
         output_dir: Where the engine writes the databases that episodes leave behind, and the evaluator reads them.
-        engine_limits: What one worker may use up.
+        engine_limits: What one worker may use up; raised where an episode's own limits ask for more.
     """
 
     def __init__(self, root: Path, output_dir: Path, engine_limits: EngineLimits | None = None) -> None:
         self.world = world_name(root)
         self._templates = templates(root)
+        self._engine_limits = engine_limits or EngineLimits()
         with ExitStack() as stack:
-            self._pool = stack.enter_context(AppWorldPool(root, output_dir, engine_limits or EngineLimits()))
+            self._pool = stack.enter_context(AppWorldPool(root, output_dir, self._engine_limits))
             self._evaluator = stack.enter_context(Evaluator(root, output_dir))
             self._stack = stack.pop_all()
 
@@ -43,7 +45,7 @@ class Arena:
         experiment: str,
         agents: Agents = "team",
         critic: bool = True,
-        limits: EpisodeLimits | None = None,
+        limits: EpisodeLimits = DEFAULT_LIMITS,
         seed: int = 0,
         concurrency: int = 8,
         on_end: Callable[[Trajectory], None] | None = None,
@@ -58,7 +60,8 @@ class Arena:
             policy=policy,
             pool=self._pool,
             evaluator=self._evaluator,
-            limits=limits or EpisodeLimits(),
+            limits=limits,
+            engine_limits=engine_limits_for(limits, self._engine_limits),
             experiment=experiment,
             seed=seed,
             concurrency=concurrency,
@@ -79,3 +82,17 @@ class Arena:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def engine_limits_for(limits: EpisodeLimits, engine_limits: EngineLimits) -> EngineLimits:
+    """Raises an engine's limits to what an episode may use up, so that the episode's own limits are the ones that bind.
+
+    Args:
+        limits: The episode's.
+        engine_limits: The engine's, whose clock starts earlier: before the world is open.
+    """
+    return replace(
+        engine_limits,
+        episode_seconds=max(engine_limits.episode_seconds, engine_limits.open_seconds + limits.seconds),
+        output_chars=max(engine_limits.output_chars, limits.output_chars),
+    )

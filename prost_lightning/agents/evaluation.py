@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 from prost_lightning.agents import prompts
 from prost_lightning.agents.arena import Arena
-from prost_lightning.agents.limits import EpisodeLimits
+from prost_lightning.agents.limits import DEFAULT_LIMITS, EpisodeLimits
 from prost_lightning.agents.policy import Policy
 from prost_lightning.agents.records import EpisodeFile
 from prost_lightning.agents.tasks import choose_tasks
@@ -27,7 +28,7 @@ def evaluate(
     n_tasks: int | None = None,
     agents: Agents = "team",
     critic: bool = True,
-    limits: EpisodeLimits | None = None,
+    limits: EpisodeLimits = DEFAULT_LIMITS,
     engine_limits: EngineLimits | None = None,
     concurrency: int = 8,
     seed: int = 0,
@@ -59,7 +60,7 @@ def evaluate(
     """
     task_ids = choose_tasks(root, split, n_tasks)
     file = EpisodeFile(output_dir / EPISODES_FILE)
-    episodes = file.resume(
+    episodes = file.resume_by_task(
         world=world_name(root),
         split=split,
         agents=agents,
@@ -67,10 +68,12 @@ def evaluate(
         seed=seed,
         critic=critic and agents == "team",
         prompt_version=prompts.PROMPT_VERSION,
+        limits=asdict(limits),
     )
-    by_task = {episode.task_id: episode for episode in episodes}
+    by_task = {task_id: episode for (_, task_id), episode in episodes.items()}
     missing = [task_id for task_id in task_ids if task_id not in by_task]
     if missing:
+        file.create()
         with Arena(root, output_dir / ENGINE_DIR, engine_limits) as arena:
             played = arena.play(
                 missing,

@@ -25,8 +25,9 @@ class EpisodeLimits:
         tokens_per_turn: Most tokens that one turn may have.
         format_errors: Unparsable replies that are forgiven, with a reminder, before one turn is taken; one more ends
             the episode as ``policy_error``.
-        output_chars: Most characters of an execution's output that an agent is shown.
-        seconds: Wall seconds. Episodes run side by side and wait for each other's turns, which counts too.
+        output_chars: Most characters of an execution's output that an agent is shown. The engine keeps as many.
+        seconds: Wall seconds. Episodes run side by side and wait for each other's turns, which counts too. The engine
+            gives an episode at least as many.
     """
 
     sub_tasks: int = 8
@@ -44,6 +45,9 @@ class EpisodeLimits:
             value = getattr(self, field.name)
             if value < least:
                 raise UserError(f"limits.{field.name} is {value}; set it to {least} or more.")
+
+
+DEFAULT_LIMITS = EpisodeLimits()
 
 
 class EpisodeEnd(Exception):

@@ -16,10 +16,18 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from prost_lightning.agents.policy import Completion, PolicyRequest
 from prost_lightning.allocation import size_label
+from prost_lightning.errors import UserError
 from prost_lightning.flops import ModelShape, generation_flops
 from prost_lightning.modules.generation import generate
 from prost_lightning.modules.merge import merged_copy
-from prost_lightning.modules.qlora import Quantization, adapters_base, load_adapters, load_base, load_tokenizer
+from prost_lightning.modules.qlora import (
+    Quantization,
+    adapters_base,
+    adapters_fingerprint,
+    load_adapters,
+    load_base,
+    load_tokenizer,
+)
 
 
 class LocalPolicy:
@@ -39,6 +47,9 @@ class LocalPolicy:
         merge: Whether to generate with a dense copy for each role, into which its adapter is merged
             (:func:`~prost_lightning.modules.merge.merged_copy`): faster, for two bytes a weight and role. By default on
             CPUs only.
+
+    Raises:
+        UserError: ``max_batch`` is below 1.
     """
 
     def __init__(
@@ -51,6 +62,8 @@ class LocalPolicy:
         seed: int = 0,
         merge: bool | None = None,
     ) -> None:
+        if max_batch < 1:
+            raise UserError(f"max_batch is {max_batch}; set it to 1 or more.")
         self._model: Any = model
         self._tokenizer = tokenizer
         self._name = name
@@ -196,20 +209,20 @@ def load_local_policy(
         seed: Of the drawing.
 
     Returns:
-        The policy.
+        The policy, whose name says what plays: base, quantization and the content of the adapters.
 
     Raises:
-        UserError: The model or the adapters cannot be loaded.
+        UserError: The model or the adapters cannot be loaded, or ``max_batch`` is below 1.
     """
     if base_model is None:
         base_model = adapters_base(adapters) if adapters is not None else "smollm2-135m-instruct"
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     model: Any = load_base(base_model, quantization, device=device)
-    name = base_model
+    name = f"{base_model} ({quantization})"
     if adapters is not None:
         model = load_adapters(model, adapters)
-        name = f"{base_model} with {adapters}"
+        name += f" with adapters {adapters_fingerprint(adapters)}"
         rank_zero_info(
-            f"{name}: adapters for {', '.join(sorted(model.peft_config))}; other roles are answered by the base."
+            f"{adapters}: adapters for {', '.join(sorted(model.peft_config))}; other roles are answered by the base."
         )
     return LocalPolicy(model, load_tokenizer(base_model), name, max_batch=max_batch, temperature=temperature, seed=seed)

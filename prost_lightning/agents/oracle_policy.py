@@ -8,7 +8,7 @@ import random
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -63,6 +63,15 @@ class OraclePolicy:
     def name(self) -> str:
         """How the policy is called in records."""
         return "oracle"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What its choices follow from besides the seed, for the record."""
+        return {
+            "mistake_rate": self.mistake_rate,
+            "lookup_rate": self.lookup_rate,
+            "vary_wording": self.vary_wording,
+        }
 
     def generate(self, requests: Sequence[PolicyRequest]) -> list[Completion]:
         """Answers each turn from its task's script, at no cost."""

@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from tqdm import tqdm
 
@@ -17,7 +17,7 @@ from prost_lightning.agents.policy import Policy, PolicyRequest
 from prost_lightning.agents.single import single_episode
 from prost_lightning.agents.team import team_episode
 from prost_lightning.appworld.evaluate import Evaluator
-from prost_lightning.appworld.pool import AppWorldPool, EngineError, EngineSession, TaskInfo
+from prost_lightning.appworld.pool import AppWorldPool, EngineError, EngineLimits, EngineSession, TaskInfo
 from prost_lightning.errors import UserError
 from prost_lightning.trajectory import Agents, Outcome, Trajectory
 
@@ -34,6 +34,7 @@ def run_episodes(
     limits: EpisodeLimits,
     experiment: str,
     seed: int,
+    engine_limits: EngineLimits | None = None,
     concurrency: int = 8,
     critic: bool = True,
     templates: Mapping[str, str] | None = None,
@@ -56,6 +57,7 @@ def run_episodes(
         limits: What each episode may use up.
         experiment: AppWorld experiment name. It must be new for these tasks: AppWorld wipes an earlier run's outputs.
         seed: Seed of the policy's choices, for the record.
+        engine_limits: What the engine lets each episode use up; by default what the pool does.
         concurrency: Most episodes at once, which is the batch size that the policy sees.
         critic: Whether a team has a critic.
         templates: Scenario template by task id, for the record.
@@ -77,7 +79,7 @@ def run_episodes(
         refusal = None
         session = None
         try:
-            session = pool.open(task_id, experiment)
+            session = pool.open(task_id, experiment, engine_limits)
         except EngineError as error:
             refusal = EpisodeEnd(error.end_reason, str(error))
         episode = Episode(session.task if session else _unknown_task(task_id), limits)
@@ -111,6 +113,7 @@ def run_episodes(
                 "experiment": experiment,
                 "prompt_version": prompts.PROMPT_VERSION,
                 "critic": critic and agents == "team",
+                "limits": asdict(limits),
             },
         )
 

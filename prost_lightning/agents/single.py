@@ -6,7 +6,7 @@ from collections.abc import Generator
 
 from prost_lightning.agents import prompts
 from prost_lightning.agents.episode import Episode, Reply, Request, Turns, task_prompt, tell
-from prost_lightning.agents.limits import COMPLETED, EpisodeEnd
+from prost_lightning.agents.limits import COMPLETED, GAVE_UP, EpisodeEnd
 
 
 def single_episode(episode: Episode) -> Generator[Request, Reply, None]:
@@ -28,6 +28,6 @@ def _turns(episode: Episode) -> Turns:
         code = yield from episode.ask(conversation, prompts.parse_code, position=turn)
         observation = yield from episode.execute(code.source)
         if observation.completed:
-            return EpisodeEnd(COMPLETED)
+            return EpisodeEnd(GAVE_UP if observation.gave_up else COMPLETED)
         tell(conversation, prompts.output_prompt(observation.output, episode.limits.output_chars))
     return EpisodeEnd("limit:turns", f"not done within {episode.limits.turns} turns")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Literal
 
 import torch
 from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
+from safetensors import SafetensorError
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -227,17 +230,39 @@ def adapters_base(directory: str | Path) -> str:
     """The model that exported adapters were trained on, as they name it themselves.
 
     Raises:
-        UserError: There are no adapters, or they belong to different models.
+        UserError: There are no adapters, they cannot be read, or they do not name one model.
     """
     directory = Path(directory)
-    names = {
-        PeftConfig.from_pretrained(str(directory / role)).base_model_name_or_path for role in adapter_roles(directory)
-    }
-    if len(names) != 1:
+    names = set()
+    for role in adapter_roles(directory):
+        with _reading_adapter(directory / role):
+            names.add(PeftConfig.from_pretrained(str(directory / role)).base_model_name_or_path)
+    if len(names) != 1 or None in names:
         raise UserError(
-            f"{directory}: the adapters belong to different models ({sorted(map(str, names))}); export them again."
+            f"{directory}: the adapters do not name one base model ({', '.join(sorted(map(str, names)))}); say which "
+            "with base_model, or export them again."
         )
     return str(names.pop())
+
+
+def adapters_fingerprint(directory: str | Path) -> str:
+    """Tells exported adapters apart by their content: a directory's are other ones after it was trained into again.
+
+    Args:
+        directory: What :func:`export_adapters` wrote.
+
+    Returns:
+        As ``sha256:1a2b3c4d5e6f``.
+
+    Raises:
+        UserError: The directory holds no adapters.
+    """
+    directory = Path(directory)
+    digest = hashlib.sha256()
+    for role in adapter_roles(directory):
+        for file in sorted((directory / role).glob("adapter_*")):
+            digest.update(f"{role}/{file.name}:{hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
+    return f"sha256:{digest.hexdigest()[:12]}"
 
 
 def load_adapters(base: PreTrainedModel, directory: str | Path, *, trainable: bool = False) -> PeftModel:
@@ -252,14 +277,29 @@ def load_adapters(base: PreTrainedModel, directory: str | Path, *, trainable: bo
         The model with an adapter for each role found.
 
     Raises:
-        UserError: The directory holds no adapters.
+        UserError: The directory holds no adapters, or one that cannot be read or does not fit the base.
     """
     directory = Path(directory)
     first, *others = adapter_roles(directory)
-    model = PeftModel.from_pretrained(base, str(directory / first), adapter_name=first, is_trainable=trainable)
+    with _reading_adapter(directory / first):
+        model = PeftModel.from_pretrained(base, str(directory / first), adapter_name=first, is_trainable=trainable)
     for role in others:
-        model.load_adapter(str(directory / role), adapter_name=role, is_trainable=trainable)
+        with _reading_adapter(directory / role):
+            model.load_adapter(str(directory / role), adapter_name=role, is_trainable=trainable)
     return model
+
+
+@contextmanager
+def _reading_adapter(path: Path) -> Iterator[None]:
+    """Says in one sentence what is wrong with an adapter; PEFT raises whatever its parts raise."""
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise UserError(
+            f"{path}: cannot load this adapter ({reason}); name the base_model that it was trained on, or export it "
+            "again."
+        ) from error
 
 
 def _builtin_names() -> str:

@@ -120,9 +120,14 @@ class RoleModule(LightningModule):
         return ModelShape.from_config(self._network.config)
 
     @property
+    def size(self) -> str:
+        """Size of the base, as ``135M``."""
+        return size_label(self._network.config)
+
+    @property
     def allocation(self) -> str:
-        """Which size serves which role; see :mod:`prost_lightning.allocation`."""
-        return allocation(dict.fromkeys(self.roles, size_label(self._network.config)))
+        """Sizes of the roles that are trained; in episodes, roles without an adapter may play as well."""
+        return allocation(dict.fromkeys(self.roles, self.size))
 
     def policy(self, max_batch: int = 16) -> LocalPolicy:
         """Who plays episodes with the adapters as they are now.

@@ -39,11 +39,13 @@ def start() -> Start:
 def play() -> Play:
     """Answers turns from a list of replies, in order, and executions with what a tiny engine would print.
 
-    Code prints itself in capitals; code that holds ``fail`` fails; ``complete_task`` completes.
+    Code prints itself in capitals; code that holds ``fail`` fails; ``complete_task`` completes, and gives up where its
+    status says so.
     """
 
     def run(code: str) -> Observation:
-        return Observation(code.upper(), "fail" in code, False, "complete_task" in code, 0.0)
+        completed = "complete_task" in code
+        return Observation(code.upper(), "fail" in code, False, completed, 0.0, completed and 'status="fail"' in code)
 
     def answer(turns: Generator[Request, Reply, None], replies: Iterable[str | Completion]) -> list[Request]:
         queue = iter(replies)

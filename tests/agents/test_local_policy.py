@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,16 @@ from peft import PeftModel
 
 from prost_lightning.agents.local_policy import LocalPolicy, load_local_policy
 from prost_lightning.agents.policy import Policy, PolicyRequest
+from prost_lightning.errors import UserError
 from prost_lightning.flops import ModelShape, generation_flops
-from prost_lightning.modules.qlora import LoraSettings, add_adapters, export_adapters, load_base, load_tokenizer
+from prost_lightning.modules.qlora import (
+    LoraSettings,
+    Quantization,
+    add_adapters,
+    export_adapters,
+    load_base,
+    load_tokenizer,
+)
 from prost_lightning.trajectory import Message, Role
 
 
@@ -109,6 +118,28 @@ def test_exported_adapters_play_as_the_trained_ones(tiny_model: Path, tmp_path: 
         loaded = load_local_policy(base_model, tmp_path, quantization="nf4", device="cpu")
         assert [answer.text for answer in loaded.generate(REQUESTS)] == expected
         assert str(tiny_model) in loaded.name
+
+
+def test_the_name_tells_apart_what_plays_differently(tiny_model: Path, tmp_path: Path) -> None:
+    trained = add_adapters(load_base(tiny_model, "none"), ["executor"], LoraSettings(r=4, alpha=8))
+
+    def name(quantization: Quantization = "none", directory: Path = tmp_path) -> str:
+        return load_local_policy(None, directory, quantization=quantization, device="cpu").name
+
+    export_adapters(trained, tmp_path)
+    first = name()
+    shutil.copytree(tmp_path / "executor", tmp_path / "copy" / "executor")
+    assert name(directory=tmp_path / "copy") == name() == first
+    assert name("nf4") != first
+    strengthen(trained, 2)
+    export_adapters(trained, tmp_path)
+    assert name() != first
+
+
+def test_batches_of_nothing_are_refused(model: PeftModel, tiny_model: Path) -> None:
+    for max_batch in (0, -1):
+        with pytest.raises(UserError, match=f"max_batch is {max_batch}; set it to 1 or more"):
+            policy(model, tiny_model, max_batch=max_batch)
 
 
 def test_temperature_draws_by_seed(model: PeftModel, tiny_model: Path) -> None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from prost_lightning.agents.arena import Arena
+from prost_lightning.agents.arena import Arena, engine_limits_for
 from prost_lightning.agents.limits import EpisodeLimits
 from prost_lightning.agents.oracle_policy import OraclePolicy
 from prost_lightning.agents.policy import Completion, PolicyRequest
 from prost_lightning.agents.tasks import choose_tasks
+from prost_lightning.appworld.pool import EngineLimits
 from prost_lightning.errors import UserError
 from prost_lightning.report import summarise
 from prost_lightning.trajectory import Agents, Trajectory, encode
@@ -112,6 +114,37 @@ def test_time_is_limited(arena: Arena, mini_world: Path) -> None:
     )
     assert episode.outcome.end_reason == "limit:seconds"
     assert not episode.outcome.success
+
+
+def test_the_episode_s_limits_are_the_ones_that_bind(arena: Arena, mini_world: Path) -> None:
+    (task,) = choose_tasks(mini_world, "dev", 1)
+    policy = Saboteur(mini_world, {task: "```python\nprint(2500 * 'x')\n```"})
+    limits = EpisodeLimits(sub_tasks=1, turns_per_sub_task=1, output_chars=3000)
+    (episode,) = arena.play([task], split="dev", policy=policy, experiment="long", limits=limits, progress=False)
+    assert episode.steps[0].output.strip() == 2500 * "x"
+    assert episode.metadata["limits"] == asdict(limits)
+
+    engine = engine_limits_for(EpisodeLimits(seconds=900), EngineLimits())
+    assert engine.episode_seconds > 900
+    generous = EngineLimits(episode_seconds=5000, output_chars=9000)
+    assert engine_limits_for(limits, generous) == generous
+
+
+def test_a_single_agent_that_gives_up_has_not_completed(arena: Arena, mini_world: Path) -> None:
+    class Quitter(OraclePolicy):
+        def generate(self, requests: Sequence[PolicyRequest]) -> list[Completion]:
+            code = '```python\napis.supervisor.complete_task(status="fail")\n```'
+            return [Completion(code) for _ in requests]
+
+    (episode,) = arena.play(
+        choose_tasks(mini_world, "dev", 1),
+        split="dev",
+        policy=Quitter(mini_world),
+        experiment="quit",
+        agents="single",
+        progress=False,
+    )
+    assert (episode.outcome.end_reason, episode.outcome.success) == ("gave_up", False)
 
 
 def test_an_error_of_the_policy_is_raised(arena: Arena, mini_world: Path) -> None:

@@ -17,6 +17,12 @@ def test_it_ends_with_its_own_complete_task(start, play) -> None:
     assert episode.usage["single"].llm_calls == 2
 
 
+def test_giving_up_is_not_completing(start, play) -> None:
+    episode = start(EpisodeLimits())
+    play(single_episode(episode), ['```python\napis.supervisor.complete_task(status="fail")\n```'])
+    assert episode.end_reason == "gave_up"
+
+
 def test_turns_are_limited(start, play) -> None:
     episode = start(EpisodeLimits(turns=2))
     play(single_episode(episode), [CODE, CODE])

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 from bitsandbytes.nn.modules import Linear4bit
 from peft import PeftModel
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from prost_lightning.errors import UserError
 from prost_lightning.modules.merge import merged_copy
@@ -139,6 +140,40 @@ def test_a_model_that_cannot_be_loaded_is_one_sentence(monkeypatch: pytest.Monke
     with pytest.raises(UserError, match="nobody/nothing: cannot load") as error:
         load_tokenizer("nobody/nothing")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("adapter_config.json", b"{"), ("adapter_config.json", b"[]"), ("adapter_model.safetensors", b"x" * 99)],
+)
+def test_adapters_that_cannot_be_read_are_named(tiny_model: Path, tmp_path: Path, name: str, content: bytes) -> None:
+    base = load_base(tiny_model, "none", torch.float32)
+    export_adapters(with_adapters(tiny_model, "none"), tmp_path)
+    (tmp_path / "executor" / name).write_bytes(content)
+    with pytest.raises(UserError, match="executor: cannot load this adapter") as error:
+        load_adapters(base, tmp_path)
+    assert "\n" not in str(error.value)
+    if name == "adapter_config.json":
+        with pytest.raises(UserError, match="executor: cannot load this adapter"):
+            adapters_base(tmp_path)
+
+
+def test_adapters_of_another_base_are_refused(tiny_model: Path, tmp_path: Path) -> None:
+    export_adapters(with_adapters(tiny_model, "none"), tmp_path)
+    other = LlamaForCausalLM(
+        LlamaConfig(vocab_size=64, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4)
+    )
+    with pytest.raises(UserError, match=r"size mismatch.*name the base_model that it was trained on"):
+        load_adapters(other, tmp_path)
+
+
+def test_adapters_without_a_base_ask_for_one(tiny_model: Path, tmp_path: Path) -> None:
+    export_adapters(with_adapters(tiny_model, "none"), tmp_path)
+    for role in ROLES:
+        path = tmp_path / role / "adapter_config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"base_model_name_or_path": None}))
+    with pytest.raises(UserError, match="say which with base_model"):
+        adapters_base(tmp_path)
 
 
 def test_no_adapters_and_no_matching_layers_are_named(tiny_model: Path, tmp_path: Path) -> None:
