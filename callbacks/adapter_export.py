@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from typing_extensions import override
 
 from prost_lightning.errors import UserError
@@ -37,6 +37,7 @@ class AdapterExport(Callback):
 
     def __init__(self, directory: str | Path | None = None) -> None:
         self.directory = Path(directory) if directory is not None else None
+        self._exported = False
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -47,7 +48,21 @@ class AdapterExport(Callback):
             )
 
     @override
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._exported = False
+
+    @override
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._export(trainer, pl_module)
+
+    @override
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # Lightning skips `on_train_end` when a resumed run has no epoch left to train.
+        if not self._exported:
+            self._export(trainer, pl_module)
+
+    def _export(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._exported = True
         if not trainer.is_global_zero:
             return
         directory = self.directory or Path(trainer.default_root_dir) / "adapters"
@@ -63,6 +78,9 @@ def _log_artifact(logger: WandbLogger, directory: Path) -> None:
     # Offline, W&B keeps the artifact beside the run until `wandb sync` uploads it.
     import wandb
 
-    artifact = wandb.Artifact(f"adapters-{logger.experiment.id}", type="model")
-    artifact.add_dir(str(directory))
-    logger.experiment.log_artifact(artifact)
+    try:
+        artifact = wandb.Artifact(f"adapters-{logger.experiment.id}", type="model")
+        artifact.add_dir(str(directory))
+        logger.experiment.log_artifact(artifact)
+    except (wandb.Error, OSError) as error:
+        rank_zero_warn(f"W&B did not take the adapters, which are in {directory}: {error}")

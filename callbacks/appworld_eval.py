@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,11 +19,13 @@ from prost_lightning.agents.arena import Arena
 from prost_lightning.agents.evaluation import ENGINE_DIR, EPISODES_FILE
 from prost_lightning.agents.limits import EpisodeLimits
 from prost_lightning.agents.policy import Policy
-from prost_lightning.agents.records import EpisodeFile
+from prost_lightning.agents.prompts import PROMPT_VERSION
+from prost_lightning.agents.records import EpisodeFile, matches
 from prost_lightning.agents.tasks import choose_tasks
 from prost_lightning.appworld.pool import EngineLimits
 from prost_lightning.errors import UserError
 from prost_lightning.files import set_aside
+from prost_lightning.provenance import weights_digest
 from prost_lightning.report import Summary, metrics, summarise
 from prost_lightning.trajectory import Agents, Trajectory
 
@@ -107,19 +110,21 @@ class AppWorldEval(Callback):
         self.seed = seed
         self.progress = progress
         self.results: list[Summary] = []
+        self._resumed = False
         self._arena: Arena | None = None
 
     def as_summary(self) -> Summary:
         """What was measured, as it belongs into a run's ``summary.json``.
 
         Returns:
-            ``world``, ``split`` and ``tasks``, the latest summaries ``before`` and ``after`` training if there are any,
-            and all of them in order under ``evaluations``.
+            ``world``, ``split``, ``tasks``, who played under which ``limits``, the latest summaries ``before`` and
+            ``after`` training if there are any, and all of them in order under ``evaluations``.
         """
         if not self.results:
             return {}
         last = self.results[-1]
-        summary: Summary = {name: last[name] for name in ("world", "split", "tasks", "agents")}
+        summary: Summary = {name: last[name] for name in ("world", "split", "tasks", "agents", "policy")}
+        summary |= {"critic": self.critic and self.agents == "team", "limits": asdict(self.limits)}
         summary |= {result["label"]: result for result in self.results if result["label"] in (BEFORE, AFTER)}
         summary["evaluations"] = self.results
         return summary
@@ -130,20 +135,34 @@ class AppWorldEval(Callback):
         choose_tasks(self.root, self.split, self.n_tasks)
         if self.policy is None:
             _policy_of(pl_module)
-        if trainer.is_global_zero and trainer.ckpt_path is None:
-            set_aside(self._directory(trainer) / EPISODES_FILE)
+        if trainer.is_global_zero:
+            path = self._directory(trainer) / EPISODES_FILE
+            if trainer.ckpt_path is None:
+                set_aside(path)
+            else:
+                EpisodeFile(path).resume()  # an unreadable file is better said now than after an hour
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.at_start and not any(result["label"] == BEFORE for result in self.results):
             self._evaluate(trainer, pl_module, BEFORE, epoch=0)
+        epoch = trainer.current_epoch
+        label = f"epoch-{epoch}"
+        if self._resumed and self._is_due(epoch) and not any(result["label"] == label for result in self.results):
+            # Resumed from a checkpoint of an epoch's last batch, the epoch's end was never seen.
+            self._evaluate(trainer, pl_module, label, epoch)
 
     @override
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         epoch = trainer.current_epoch + 1
-        if not self.every_n_epochs or epoch % self.every_n_epochs:
+        if self._is_due(epoch):
+            label = f"epoch-{epoch}"
+        elif self.at_end and epoch == trainer.max_epochs:
+            # Already here, since after it a checkpoint is saved from which nothing is left to train or to evaluate.
+            label = AFTER
+        else:
             return
-        self._evaluate(trainer, pl_module, f"epoch-{epoch}", epoch)
+        self._evaluate(trainer, pl_module, label, epoch)
         if trainer.is_global_zero:
             pl_module.log_dict(metrics(self.results[-1]), logger=False, on_epoch=True, rank_zero_only=True)
 
@@ -173,9 +192,13 @@ class AppWorldEval(Callback):
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.results = state_dict["results"]
+        self._resumed = True
 
     def _directory(self, trainer: Trainer) -> Path:
         return self.output_dir or Path(trainer.default_root_dir)
+
+    def _is_due(self, epoch: int) -> bool:
+        return bool(self.every_n_epochs and epoch and epoch % self.every_n_epochs == 0)
 
     def _is_done(self, label: str, trainer: Trainer) -> bool:
         last = self.results[-1] if self.results else {}
@@ -187,8 +210,8 @@ class AppWorldEval(Callback):
             directory = self._directory(trainer)
             with isolate_rng():
                 policy: Policy = self.policy if self.policy is not None else _policy_of(pl_module)()
-                episodes, seconds = self._play(policy, directory, label, epoch, trainer.global_step)
-            marks = {"label": label, "epoch": epoch, "global_step": trainer.global_step}
+                marks = {"label": label, "epoch": epoch, "global_step": trainer.global_step}
+                episodes, seconds = self._play(policy, directory, marks | {"weights": weights_digest(pl_module)})
             summary = summarise(episodes, seconds) | marks
             self.results.append(summary)
             rank_zero_info(
@@ -199,23 +222,37 @@ class AppWorldEval(Callback):
                 _log(logger, summary, episodes)
         trainer.strategy.barrier("AppWorldEval")
 
-    def _play(
-        self, policy: Policy, directory: Path, label: str, epoch: int, global_step: int
-    ) -> tuple[list[Trajectory], float]:
+    def _play(self, policy: Policy, directory: Path, marks: dict[str, Any]) -> tuple[list[Trajectory], float]:
+        """Plays what a killed attempt at the same evaluation left to play; seconds are those of all attempts."""
         started = time.perf_counter()
         if self._arena is None:
             self._arena = Arena(self.root, directory / ENGINE_DIR, self.engine_limits)
         file = EpisodeFile(directory / EPISODES_FILE)
+        tasks = choose_tasks(self.root, self.split, self.n_tasks)
+        same = marks | {
+            "world": self._arena.world,
+            "split": self.split,
+            "agents": self.agents,
+            "policy": policy.name,
+            "critic": self.critic and self.agents == "team",
+            "limits": asdict(self.limits),
+            "prompt_version": PROMPT_VERSION,
+        }
+        by_task = {episode.task_id: episode for episode in file.resume() if matches(episode, **same)}
+        earlier = max((episode.metadata["evaluation_seconds"] for episode in by_task.values()), default=0.0)
+
+        def seconds() -> float:
+            return earlier + time.perf_counter() - started
 
         def save(episode: Trajectory) -> None:
-            episode.metadata |= {"label": label, "epoch": epoch, "global_step": global_step}
+            episode.metadata |= marks | {"evaluation_seconds": seconds()}
             file.append(episode)
 
-        episodes = self._arena.play(
-            choose_tasks(self.root, self.split, self.n_tasks),
+        played = self._arena.play(
+            [task for task in tasks if task not in by_task],
             split=self.split,
             policy=policy,
-            experiment=label,
+            experiment=marks["label"],
             agents=self.agents,
             critic=self.critic,
             limits=self.limits,
@@ -224,7 +261,8 @@ class AppWorldEval(Callback):
             on_end=save,
             progress=self.progress,
         )
-        return episodes, time.perf_counter() - started
+        by_task |= {episode.task_id: episode for episode in played}
+        return [by_task[task] for task in tasks], seconds()
 
     def _close(self) -> None:
         if self._arena is not None:

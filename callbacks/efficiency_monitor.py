@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -19,8 +20,9 @@ class EfficiencyMonitor(Callback):
 
     Logged as ``efficiency/trained_tokens`` (every token that went through the model), ``efficiency/supervised_tokens``
     (those with a label), ``efficiency/train_flops`` (if the module offers ``training_flops(batch) -> float``),
-    ``efficiency/train_seconds``, ``efficiency/tokens_per_second`` and ``efficiency/peak_memory_gib`` (CUDA memory on a
-    GPU, else the process's peak resident set). Time spent in validation and in evaluation callbacks does not count.
+    ``efficiency/train_seconds``, ``efficiency/tokens_per_second`` and ``efficiency/peak_memory_gib``: on a GPU the
+    epoch's peak of CUDA memory, else the largest resident set that the process ever had. Time spent in validation and
+    in evaluation callbacks does not count.
 
     It works with any module whose batches are mappings with ``input_ids`` and, optionally, ``labels`` (both ``(B,
     T)``); other batches count no tokens.
@@ -39,8 +41,11 @@ class EfficiencyMonitor(Callback):
 
     @override
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._current and self._current["epoch"] != trainer.current_epoch:
+            # Resumed from a checkpoint of that epoch's last batch, its end was never seen.
+            self._finish_epoch(pl_module)
         # A resumed epoch goes on counting from its checkpoint; a new one starts at zero.
-        if self._current.get("epoch") != trainer.current_epoch:
+        if not self._current:
             self._current = {
                 "epoch": trainer.current_epoch,
                 "trained_tokens": 0,
@@ -48,6 +53,8 @@ class EfficiencyMonitor(Callback):
                 "train_flops": 0.0,
                 "train_seconds": 0.0,
             }
+        if pl_module.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(pl_module.device)
 
     @override
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
@@ -59,7 +66,7 @@ class EfficiencyMonitor(Callback):
     ) -> None:
         current = self._current
         current["train_seconds"] += time.perf_counter() - self._batch_start
-        if isinstance(batch, dict) and isinstance(batch.get("input_ids"), torch.Tensor):
+        if isinstance(batch, Mapping) and isinstance(batch.get("input_ids"), torch.Tensor):
             current["trained_tokens"] += batch["input_ids"].numel()
             if isinstance(batch.get("labels"), torch.Tensor):
                 current["supervised_tokens"] += int((batch["labels"] != IGNORED).sum())
@@ -69,7 +76,17 @@ class EfficiencyMonitor(Callback):
 
     @override
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        current = self._current
+        figures = self._finish_epoch(pl_module)
+        logged = {f"efficiency/{name}": value for name, value in figures.items() if name != "epoch"}
+        pl_module.log_dict(logged, on_step=False, on_epoch=True, rank_zero_only=True)
+
+    @override
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._current:  # the last epoch's end was never seen
+            self._finish_epoch(pl_module)
+
+    def _finish_epoch(self, pl_module: LightningModule) -> dict[str, float]:
+        current, self._current = self._current, {}
         seconds = current["train_seconds"]
         figures = {
             **current,
@@ -77,8 +94,7 @@ class EfficiencyMonitor(Callback):
             "peak_memory_gib": _peak_memory_gib(pl_module.device),
         }
         self.epochs.append(figures)
-        logged = {f"efficiency/{name}": value for name, value in figures.items() if name != "epoch"}
-        pl_module.log_dict(logged, on_step=False, on_epoch=True, rank_zero_only=True)
+        return figures
 
     @override
     def state_dict(self) -> dict[str, Any]:

@@ -39,11 +39,12 @@ class SubtaskCurriculum(Callback):
     resumed run before it knows the epoch.
 
     Args:
-        epochs_per_stage: Epochs that each stage lasts; by default what the target says, else 1.
+        epochs_per_stage: Epochs that each stage lasts, for a target that does not say it; by default 1.
         target: What to steer; by default the trainer's DataModule, else the LightningModule.
 
     Raises:
-        UserError: ``epochs_per_stage`` is below 1, no target is there, or the trainer would keep the first loader.
+        UserError: ``epochs_per_stage`` is below 1 or not what the target says, no target is there, or the trainer would
+            keep the first loader.
 
     Example:
         >>> trainer = Trainer(callbacks=[SubtaskCurriculum()], reload_dataloaders_every_n_epochs=1)  # doctest: +SKIP
@@ -68,6 +69,12 @@ class SubtaskCurriculum(Callback):
                 "first epoch's loader and its length."
             )
         self._target = target = self._find_target(trainer, pl_module)
+        said = getattr(target, "epochs_per_stage", self.epochs_per_stage)
+        if self.epochs_per_stage not in (None, said):
+            raise UserError(
+                f"SubtaskCurriculum.epochs_per_stage is {self.epochs_per_stage}, but {type(target).__name__} plans "
+                f"with {said} (its learning-rate schedule too); set it there alone."
+            )
         self._set_stage(self._stage_of(trainer.current_epoch))
         if trainer.max_epochs is not None and trainer.max_epochs > 0:
             last = self._stage_of(trainer.max_epochs - 1)

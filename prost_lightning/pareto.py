@@ -14,6 +14,9 @@ from prost_lightning.errors import UserError
 from prost_lightning.report import summarise
 from prost_lightning.trajectory import read_trajectories
 
+SUMMARY_FILE = "summary.json"
+_SOURCE = ("policy", "allocation", "seed", "code_version", "command")
+
 
 @dataclass(frozen=True)
 class Point:
@@ -28,6 +31,11 @@ class Point:
         sgc: Scenario goal completion in percent.
         flops_per_task: Forward floating-point operations an episode.
         on_frontier: No other point completes more at no more cost, or as much at less.
+        policy: Who played.
+        allocation: Size of the model of each role, as ``135M-135M-135M``.
+        seed: Seed of the run.
+        code_version: Version of this code that measured it.
+        command: Command that measured it.
     """
 
     run: str
@@ -38,6 +46,11 @@ class Point:
     sgc: float
     flops_per_task: float
     on_frontier: bool = False
+    policy: str = ""
+    allocation: str = ""
+    seed: int | None = None
+    code_version: str = ""
+    command: str = ""
 
 
 def frontier(points: Sequence[Point]) -> list[Point]:
@@ -55,7 +68,7 @@ def frontier(points: Sequence[Point]) -> list[Point]:
 
 
 def read_run(run: Path) -> list[Point]:
-    """Reads a run's results: ``summary.json`` if it is there, else all of ``episodes.jsonl``.
+    """Reads a run's results: ``summary.json`` if it is there, else an evaluation's ``episodes.jsonl``.
 
     Args:
         run: A directory that ``fit`` or ``evaluate`` wrote.
@@ -64,24 +77,26 @@ def read_run(run: Path) -> list[Point]:
         One point; for a training run also one of the model before training, named ``<run> (before)``.
 
     Raises:
-        UserError: The directory holds neither file, or an unreadable one.
+        UserError: The directory holds neither file or an unreadable one, or training has not finished.
     """
     name = run.resolve().name
-    summary_path, episodes_path = run / "summary.json", run / "episodes.jsonl"
+    summary_path, episodes_path = run / SUMMARY_FILE, run / "episodes.jsonl"
     if summary_path.is_file():
         try:
             content = msgspec.json.decode(summary_path.read_bytes(), type=dict[str, Any])
-            measured = {name: content[name] for name in ("world", "split", "tasks")}
             if "after" not in content:
                 return [_point(name, content)]
-            before = [_point(f"{name} (before)", measured | content["before"])] if "before" in content else []
-            return [*before, _point(name, measured | content["after"])]
+            before = [_point(f"{name} (before)", content | content["before"])] if "before" in content else []
+            return [*before, _point(name, content | content["after"])]
         except (msgspec.DecodeError, KeyError, TypeError) as error:
             raise UserError(
                 f"{summary_path}: not the summary of a finished run ({error}); finish or drop it."
             ) from error
     if episodes_path.is_file():
-        return [_point(name, summarise(read_trajectories(episodes_path)))]
+        episodes = read_trajectories(episodes_path)
+        if any("label" in episode.metadata for episode in episodes):
+            raise UserError(f"{run}: this training run has not finished (no summary.json); resume it with --ckpt_path.")
+        return [_point(name, summarise(episodes))]
     raise UserError(
         f"{run}: neither summary.json nor episodes.jsonl here; name directories that fit or evaluate wrote."
     )
@@ -98,15 +113,15 @@ def pareto(runs: Sequence[Path], output_dir: Path) -> tuple[list[Point], Path, P
         The points (cheapest first), and the paths of the table and of the plot.
 
     Raises:
-        UserError: No runs are named, one is unreadable, or they were measured on different worlds or splits.
+        UserError: No runs are named, one is unreadable, or they were measured on different tasks.
     """
     if not runs:
         raise UserError("pareto: name at least one run directory.")
     read = [point for run in runs for point in read_run(run)]
     points = sorted(frontier(read), key=lambda point: (point.flops_per_task, -point.tgc))
-    measured = sorted({(point.world, point.split) for point in points})
+    measured = sorted({f"{point.tasks} tasks of {point.split} in {point.world}" for point in points})
     if len(measured) > 1:
-        raise UserError(f"pareto: the runs were measured on different worlds or splits {measured}; compare one kind.")
+        raise UserError(f"pareto: the runs were measured on different tasks ({'; '.join(measured)}); compare one kind.")
     output_dir.mkdir(parents=True, exist_ok=True)
     table, plot = output_dir / "pareto.csv", output_dir / "pareto.png"
     with table.open("w", newline="") as file:
@@ -126,6 +141,7 @@ def _point(name: str, summary: dict[str, Any]) -> Point:
         tgc=summary["tgc"],
         sgc=summary["sgc"],
         flops_per_task=summary["flops"] / summary["tasks"],
+        **{name: summary[name] for name in _SOURCE if name in summary},
     )
 
 

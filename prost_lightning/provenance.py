@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import shlex
 import subprocess
@@ -9,6 +10,8 @@ import sys
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+import torch
 
 
 @cache
@@ -28,7 +31,7 @@ def code_version() -> str:
     try:
         commit = _git(checkout, "rev-parse", "--short", "HEAD")
         dirty = _git(checkout, "status", "--porcelain", "--untracked-files=no")
-    except (OSError, subprocess.CalledProcessError):
+    except (OSError, subprocess.SubprocessError):
         return package
     return f"{package}+g{commit}{'.dirty' if dirty else ''}"
 
@@ -37,6 +40,23 @@ def _git(checkout: Path, *arguments: str) -> str:
     return subprocess.run(
         ["git", "-C", str(checkout), *arguments], check=True, capture_output=True, text=True, timeout=10
     ).stdout.strip()
+
+
+def weights_digest(module: torch.nn.Module) -> str:
+    """Tells two states of a model's trained weights apart.
+
+    Args:
+        module: Its trainable parameters count, on any device.
+
+    Returns:
+        16 hexadecimal digits of a SHA-256.
+    """
+    digest = hashlib.sha256()
+    for name, parameter in sorted(module.named_parameters()):
+        if parameter.requires_grad:
+            digest.update(name.encode())
+            digest.update(parameter.detach().cpu().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:16]
 
 
 def command_line() -> str:

@@ -31,13 +31,16 @@ def summarise(trajectories: Sequence[Trajectory], seconds: float | None = None) 
         handed out. ``end_reasons``: number of episodes by end reason.
 
     Raises:
-        UserError: There are no episodes, or they mix worlds or splits.
+        UserError: There are no episodes, they mix worlds or splits, or a task occurs twice.
     """
     if not trajectories:
         raise UserError("There are no episodes to sum up; run `python -m prost_lightning evaluate` first.")
     worlds = {(episode.world, episode.split) for episode in trajectories}
     if len(worlds) > 1:
         raise UserError(f"Episodes of different worlds or splits cannot be summed up: {sorted(worlds)}; separate them.")
+    task_id, times = Counter(episode.task_id for episode in trajectories).most_common(1)[0]
+    if times > 1:
+        raise UserError(f"Task {task_id} occurs {times} times, so these are episodes of several runs; separate them.")
     first = trajectories[0]
     results = [
         TaskResult(

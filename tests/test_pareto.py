@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from prost_lightning.errors import UserError
 from prost_lightning.pareto import Point, frontier, pareto
-from prost_lightning.trajectory import Outcome, Trajectory, Usage, write_trajectories
+from prost_lightning.trajectory import Outcome, Trajectory, Usage, read_trajectories, write_trajectories
 
 
 def point(tgc: float, flops: float) -> Point:
@@ -33,14 +33,15 @@ def fit_run(directory: Path, tgc: float, flops: float, world: str = "mini:seed7:
     after = {"tgc": tgc, "sgc": 0.0, "flops": flops}
     before = {"tgc": 0.0, "sgc": 0.0, "flops": flops / 2}
     summary = {"world": world, "split": "dev", "tasks": 6, "before": before, "after": after}
+    summary |= {"seed": 3, "code_version": "0.1.0+g1", "command": "python -m prost_lightning fit"}
     (directory / "summary.json").write_text(json.dumps(summary))
     return directory
 
 
-def evaluate_run(directory: Path) -> Path:
+def evaluate_run(directory: Path, tasks: int = 2) -> Path:
     episodes = [
         Trajectory(
-            task_id=f"aaaaaaa_{n}",
+            task_id=f"{n:07x}_1",
             world="mini:seed7:0",
             split="dev",
             agents="team",
@@ -50,10 +51,10 @@ def evaluate_run(directory: Path) -> Path:
             sub_tasks=[],
             conversations=[],
             steps=[],
-            outcome=Outcome(n == 1, "completed"),
+            outcome=Outcome(n % 2 == 1, "completed"),
             usage={"single": Usage(1, 1, 1, 4e12, 1.0)},
         )
-        for n in (1, 2)
+        for n in range(tasks)
     ]
     write_trajectories(directory / "episodes.jsonl", episodes)
     return directory
@@ -63,7 +64,7 @@ def test_runs_of_both_kinds_become_a_table_and_a_plot(tmp_path: Path) -> None:
     runs = [
         fit_run(tmp_path / "fit", 80.0, 6e12),
         fit_run(tmp_path / "worse", 10.0, 60e12),
-        evaluate_run(tmp_path / "ev"),
+        evaluate_run(tmp_path / "ev", tasks=6),
     ]
     points, table, plot = pareto(runs, tmp_path / "out")
     assert [(p.run, p.tgc, p.flops_per_task, p.on_frontier) for p in points] == [
@@ -77,12 +78,28 @@ def test_runs_of_both_kinds_become_a_table_and_a_plot(tmp_path: Path) -> None:
         rows = list(csv.DictReader(file))
     assert [row["run"] for row in rows] == [p.run for p in points]
     assert {row["world"] for row in rows} == {"mini:seed7:0"}
+    assert [(row["seed"], row["code_version"]) for row in rows if row["run"] == "fit"] == [("3", "0.1.0+g1")]
     assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_unfinished_training_run_is_not_a_result(tmp_path: Path) -> None:
+    run = evaluate_run(tmp_path / "ev")
+    episodes = read_trajectories(run / "episodes.jsonl")
+    for episode in episodes:
+        episode.metadata["label"] = "before"
+    write_trajectories(run / "episodes.jsonl", episodes)
+    with pytest.raises(UserError, match="has not finished"):
+        pareto([run], tmp_path / "out")
+
+
+def test_different_tasks_are_not_compared(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"different tasks \(2 tasks of dev .*; 6 tasks of dev"):
+        pareto([fit_run(tmp_path / "six", 1.0, 1.0), evaluate_run(tmp_path / "two")], tmp_path / "out")
 
 
 def test_different_worlds_are_not_compared(tmp_path: Path) -> None:
     runs = [fit_run(tmp_path / "a", 1.0, 1.0), fit_run(tmp_path / "b", 1.0, 1.0, world="official:0.1.0")]
-    with pytest.raises(UserError, match="different worlds"):
+    with pytest.raises(UserError, match="different tasks"):
         pareto(runs, tmp_path / "out")
 
 

@@ -73,6 +73,8 @@ def test_no_sub_tasks_is_not_an_error_rate_of_zero() -> None:
 def test_mixed_worlds_and_nothing_are_refused() -> None:
     with pytest.raises(UserError, match="different worlds"):
         summarise([*EPISODES, episode("ccccccc_1", True, world="official:0.1.0")])
+    with pytest.raises(UserError, match="Task aaaaaaa_1 occurs 2 times"):
+        summarise([*EPISODES, EPISODES[0]])
     with pytest.raises(UserError, match="no episodes"):
         summarise([])
 

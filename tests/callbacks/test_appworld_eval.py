@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from lightning.pytorch.demos.boring_classes import BoringModel
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
 
 from prost_lightning.agents.oracle_policy import OraclePolicy
+from prost_lightning.agents.prompts import PROMPT_VERSION
 from prost_lightning.callbacks import appworld_eval
 from prost_lightning.callbacks.appworld_eval import AppWorldEval
 from prost_lightning.errors import UserError
@@ -35,23 +37,34 @@ class Recorder:
 
     def close(self) -> None: ...
 
-    def play(self, task_ids, *, policy, split, on_end, **_: object) -> list[Trajectory]:
-        episode = Trajectory(
-            task_id=task_ids[0],
-            world="w",
-            split=split,
-            agents="team",
-            policy="oracle",
-            seed=0,
-            instruction="",
-            sub_tasks=[],
-            conversations=[],
-            steps=[],
-            outcome=Outcome(True, "completed"),
-            metadata={"policy_seed": policy.seed},
-        )
-        on_end(episode)
-        return [episode]
+    world = "w"
+
+    def play(self, task_ids, *, policy, split, critic, limits, on_end, **_: object) -> list[Trajectory]:
+        episodes = [
+            Trajectory(
+                task_id=task_id,
+                world=self.world,
+                split=split,
+                agents="team",
+                policy="oracle",
+                seed=0,
+                instruction="",
+                sub_tasks=[],
+                conversations=[],
+                steps=[],
+                outcome=Outcome(True, "completed"),
+                metadata={
+                    "policy_seed": policy.seed,
+                    "critic": critic,
+                    "limits": asdict(limits),
+                    "prompt_version": PROMPT_VERSION,
+                },
+            )
+            for task_id in task_ids
+        ]
+        for episode in episodes:
+            on_end(episode)
+        return episodes
 
 
 def trainer_of(directory: Path, *callbacks, **kwargs) -> Trainer:
@@ -133,7 +146,7 @@ def test_a_resumed_run_does_not_repeat_an_evaluation(
     assert second.results[:2] == first.results
     assert [(r["label"], r["epoch"]) for r in second.results[2:]] == [("after", 2)]
     assert second.as_summary()["after"]["epoch"] == 2
-    assert len(read_trajectories(tmp_path / "episodes.jsonl")) == 3
+    assert len(read_trajectories(tmp_path / "episodes.jsonl")) == 3 * 2
 
 
 def test_a_new_run_sets_an_earlier_one_s_episodes_aside(
@@ -144,7 +157,42 @@ def test_a_new_run_sets_an_earlier_one_s_episodes_aside(
         trainer_of(tmp_path, evaluation(mini_world)).fit(BoringModel())
     names = sorted(path.name for path in tmp_path.glob("episodes*.jsonl"))
     assert names == ["episodes.1.jsonl", "episodes.2.jsonl", "episodes.jsonl"]
-    assert {len(read_trajectories(tmp_path / name)) for name in names} == {2}
+    assert {len(read_trajectories(tmp_path / name)) for name in names} == {2 * 2}
+
+
+def test_an_evaluation_that_was_killed_is_not_played_twice(
+    mini_world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed in the last evaluation: what was played stays, a torn line does not, and the rest is played on resume."""
+
+    class Killed(Exception):
+        pass
+
+    class DiesInTheLast(Recorder):
+        def play(self, task_ids, *, experiment, **settings) -> list[Trajectory]:
+            if experiment != "after":
+                return super().play(task_ids, experiment=experiment, **settings)
+            super().play(task_ids[:1], experiment=experiment, **settings)
+            with (tmp_path / "episodes.jsonl").open("ab") as lines:
+                lines.write(b'{"task_id": "torn')
+            raise Killed
+
+    seed_everything(1)
+    monkeypatch.setattr(appworld_eval, "Arena", DiesInTheLast)
+    first = evaluation(mini_world, n_tasks=3)
+    every_epoch = ModelCheckpoint(tmp_path, every_n_epochs=1, save_last=True)
+    with pytest.raises(Killed):
+        trainer_of(tmp_path, first, every_epoch, enable_checkpointing=True).fit(BoringModel())
+    assert [r["label"] for r in first.results] == ["before"]
+
+    seed_everything(1)
+    monkeypatch.setattr(appworld_eval, "Arena", Recorder)
+    second = evaluation(mini_world, n_tasks=3)
+    data = BoringModel().train_dataloader()
+    trainer_of(tmp_path, second).fit(BoringModel(), data, ckpt_path=tmp_path / "last.ckpt")
+    assert [(r["label"], r["tasks"]) for r in second.results] == [("before", 3), ("after", 3)]
+    labels = [episode.metadata["label"] for episode in read_trajectories(tmp_path / "episodes.jsonl")]
+    assert labels == ["before"] * 3 + ["after"] * (3)
 
 
 def test_the_policy_of_the_module_is_used(mini_world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,8 +204,8 @@ def test_the_policy_of_the_module_is_used(mini_world: Path, tmp_path: Path, monk
     callback = evaluation(mini_world, policy=None, at_start=False, output_dir=tmp_path / "out")
     trainer_of(tmp_path, callback).fit(Player())
     assert [r["label"] for r in callback.results] == ["after"]
-    (episode,) = read_trajectories(tmp_path / "out" / "episodes.jsonl")
-    assert episode.metadata["policy_seed"] == 77
+    episodes = read_trajectories(tmp_path / "out" / "episodes.jsonl")
+    assert {episode.metadata["policy_seed"] for episode in episodes} == {77}
 
 
 def test_a_failing_wandb_is_not_in_the_way(mini_world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

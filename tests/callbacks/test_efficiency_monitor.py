@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch.utils.data import DataLoader
+from transformers import BatchEncoding
 
 from prost_lightning.callbacks import EfficiencyMonitor
 
@@ -53,6 +54,20 @@ def test_it_counts_what_each_epoch_processed(tmp_path: Path) -> None:
         assert epoch["train_flops"] == 120.0
         assert epoch["tokens_per_second"] > 0
     assert trainer.logged_metrics["efficiency/trained_tokens"] == 12
+
+
+def test_foreign_batches_and_an_epoch_whose_end_was_never_seen_count(tmp_path: Path) -> None:
+    module, monitor = CountingModule(), EfficiencyMonitor()
+    trainer = Trainer(logger=False, default_root_dir=tmp_path, accelerator="cpu", max_epochs=3)
+    batch = BatchEncoding({"input_ids": torch.ones(2, 5, dtype=torch.long)})
+    for epoch in range(2):  # no `on_train_epoch_end`, as when a run resumes from a checkpoint of the last batch
+        trainer.fit_loop.epoch_progress.current.completed = epoch
+        trainer.fit_loop.epoch_progress.current.processed = epoch
+        monitor.on_train_epoch_start(trainer, module)
+        monitor.on_train_batch_start(trainer, module, batch, 0)
+        monitor.on_train_batch_end(trainer, module, None, batch, 0)
+    monitor.on_train_end(trainer, module)
+    assert [(epoch["epoch"], epoch["trained_tokens"]) for epoch in monitor.epochs] == [(0, 10), (1, 10)]
 
 
 def test_its_state_survives_a_round_trip() -> None:

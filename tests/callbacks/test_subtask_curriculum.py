@@ -148,6 +148,14 @@ def test_a_stage_lasts_at_least_one_epoch() -> None:
         SubtaskCurriculum(epochs_per_stage=0)
 
 
+def test_a_plan_other_than_the_data_s_is_refused(quiet: FitArguments) -> None:
+    data = ForeignData()
+    data.epochs_per_stage = 1  # type: ignore[attr-defined]
+    trainer = Trainer(max_epochs=2, callbacks=[SubtaskCurriculum(epochs_per_stage=2)], **quiet)
+    with pytest.raises(UserError, match="epochs_per_stage is 2, but ForeignData plans with 1"):
+        trainer.fit(BoringModel(), data)
+
+
 def test_stages_that_are_never_reached_are_named(quiet: FitArguments) -> None:
     trainer = Trainer(max_epochs=2, callbacks=[SubtaskCurriculum()], **quiet)
     with pytest.warns(UserWarning, match="ends at stage 2 of 3"):

@@ -69,6 +69,7 @@ def test_the_sweep_renders_to_a_command_that_fit_understands(monkeypatch: pytest
     config = print_config(command[5:])
     assert config["data"]["curriculum"] == chosen["data.curriculum"]["value"]
     assert config["model"]["lr"] == chosen["model.lr"]["value"]
+    assert config["data"]["seed"] == config["seed_everything"] == chosen["seed_everything"]["value"]
     assert config["run_dir"] == "runs/sweep/run7"
     assert config["trainer"]["default_root_dir"] == "runs/sweep/run7"
 
