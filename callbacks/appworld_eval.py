@@ -22,6 +22,7 @@ from prost_lightning.agents.policy import Policy
 from prost_lightning.agents.prompts import PROMPT_VERSION
 from prost_lightning.agents.records import EpisodeFile, matches
 from prost_lightning.agents.tasks import choose_tasks
+from prost_lightning.appworld.data import world_name
 from prost_lightning.appworld.pool import EngineLimits
 from prost_lightning.errors import UserError
 from prost_lightning.files import set_aside
@@ -225,12 +226,10 @@ class AppWorldEval(Callback):
     def _play(self, policy: Policy, directory: Path, marks: dict[str, Any]) -> tuple[list[Trajectory], float]:
         """Plays what a killed attempt at the same evaluation left to play; seconds are those of all attempts."""
         started = time.perf_counter()
-        if self._arena is None:
-            self._arena = Arena(self.root, directory / ENGINE_DIR, self.engine_limits)
         file = EpisodeFile(directory / EPISODES_FILE)
         tasks = choose_tasks(self.root, self.split, self.n_tasks)
         same = marks | {
-            "world": self._arena.world,
+            "world": world_name(self.root),
             "split": self.split,
             "agents": self.agents,
             "policy": policy.name,
@@ -248,20 +247,24 @@ class AppWorldEval(Callback):
             episode.metadata |= marks | {"evaluation_seconds": seconds()}
             file.append(episode)
 
-        played = self._arena.play(
-            [task for task in tasks if task not in by_task],
-            split=self.split,
-            policy=policy,
-            experiment=marks["label"],
-            agents=self.agents,
-            critic=self.critic,
-            limits=self.limits,
-            seed=self.seed,
-            concurrency=self.concurrency,
-            on_end=save,
-            progress=self.progress,
-        )
-        by_task |= {episode.task_id: episode for episode in played}
+        missing = [task for task in tasks if task not in by_task]
+        if missing:
+            if self._arena is None:
+                self._arena = Arena(self.root, directory / ENGINE_DIR, self.engine_limits)
+            played = self._arena.play(
+                missing,
+                split=self.split,
+                policy=policy,
+                experiment=marks["label"],
+                agents=self.agents,
+                critic=self.critic,
+                limits=self.limits,
+                seed=self.seed,
+                concurrency=self.concurrency,
+                on_end=save,
+                progress=self.progress,
+            )
+            by_task |= {episode.task_id: episode for episode in played}
         return [by_task[task] for task in tasks], seconds()
 
     def _close(self) -> None:

@@ -153,7 +153,7 @@ class Trajectory(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         outcome: How it ended.
         usage: Cost by role.
         seconds: Wall seconds of the episode.
-        metadata: Free fields (experiment name, code version, ...).
+        metadata: Free fields (experiment name, limits, a teacher's settings, ...).
     """
 
     schema_version: int = SCHEMA_VERSION

@@ -17,6 +17,7 @@ from lightning.pytorch.loggers import CSVLogger, WandbLogger
 
 from prost_lightning.agents.oracle_policy import OraclePolicy
 from prost_lightning.agents.prompts import PROMPT_VERSION
+from prost_lightning.appworld.data import world_name
 from prost_lightning.callbacks import appworld_eval
 from prost_lightning.callbacks.appworld_eval import AppWorldEval
 from prost_lightning.errors import UserError
@@ -33,11 +34,10 @@ def no_run_left_open() -> Iterator[None]:
 class Recorder:
     """Stands for the engine where only the callback's own part is at stake."""
 
-    def __init__(self, *_: object) -> None: ...
+    def __init__(self, root: Path, *_: object) -> None:
+        self.world = world_name(root)
 
     def close(self) -> None: ...
-
-    world = "w"
 
     def play(self, task_ids, *, policy, split, critic, limits, on_end, **_: object) -> list[Trajectory]:
         episodes = [
@@ -193,6 +193,21 @@ def test_an_evaluation_that_was_killed_is_not_played_twice(
     assert [(r["label"], r["tasks"]) for r in second.results] == [("before", 3), ("after", 3)]
     labels = [episode.metadata["label"] for episode in read_trajectories(tmp_path / "episodes.jsonl")]
     assert labels == ["before"] * 3 + ["after"] * (3)
+
+
+def test_an_epoch_whose_end_was_never_seen_is_measured_on_resume(
+    mini_world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Resumed from a checkpoint of an epoch's last batch, which is written before the epoch's end."""
+    monkeypatch.setattr(appworld_eval, "Arena", Recorder)
+    every_batch = ModelCheckpoint(tmp_path, every_n_train_steps=1, save_top_k=-1, filename="{step}")
+    trainer_of(tmp_path, evaluation(mini_world), every_batch, enable_checkpointing=True, max_epochs=1).fit(
+        BoringModel()
+    )
+
+    callback = evaluation(mini_world, every_n_epochs=1)
+    trainer_of(tmp_path, callback).fit(BoringModel(), ckpt_path=tmp_path / "step=2.ckpt")
+    assert [r["label"] for r in callback.results] == ["before", "epoch-1", "epoch-2", "after"]
 
 
 def test_the_policy_of_the_module_is_used(mini_world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
