@@ -15,6 +15,7 @@ from prost_lightning.report import summarise
 from prost_lightning.trajectory import read_trajectories
 
 SUMMARY_FILE = "summary.json"
+_FIGURES = ("tgc", "sgc", "flops")
 _SOURCE = ("policy", "allocation", "seed", "code_version", "command")
 
 
@@ -86,8 +87,13 @@ def read_run(run: Path) -> list[Point]:
             content = msgspec.json.decode(summary_path.read_bytes(), type=dict[str, Any])
             if "after" not in content:
                 return [_point(name, content)]
-            before = [_point(f"{name} (before)", content | content["before"])] if "before" in content else []
-            return [*before, _point(name, content | content["after"])]
+            names = {"before": f"{name} (before)", "after": name}
+            # Only the figures are an evaluation's: its seed is that of the policy's choices, not of the run.
+            return [
+                _point(names[label], content | {figure: content[label][figure] for figure in _FIGURES})
+                for label in names
+                if label in content
+            ]
         except (msgspec.DecodeError, KeyError, TypeError) as error:
             raise UserError(
                 f"{summary_path}: not the summary of a finished run ({error}); finish or drop it."

@@ -30,8 +30,8 @@ def test_the_frontier_is_what_nothing_beats(pairs: list[tuple[int, int]]) -> Non
 
 def fit_run(directory: Path, tgc: float, flops: float, world: str = "mini:seed7:0") -> Path:
     directory.mkdir()
-    after = {"tgc": tgc, "sgc": 0.0, "flops": flops}
-    before = {"tgc": 0.0, "sgc": 0.0, "flops": flops / 2}
+    after = {"tgc": tgc, "sgc": 0.0, "flops": flops, "seed": 0}
+    before = {"tgc": 0.0, "sgc": 0.0, "flops": flops / 2, "seed": 0}
     summary = {"world": world, "split": "dev", "tasks": 6, "before": before, "after": after}
     summary |= {"seed": 3, "code_version": "0.1.0+g1", "command": "python -m prost_lightning fit"}
     (directory / "summary.json").write_text(json.dumps(summary))
