@@ -1,39 +1,14 @@
-"""The commands beside LightningCLI's own. Each function is one command; its docstring is its help."""
+"""Commands that play episodes."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
 from prost_lightning.agents.limits import DEFAULT_LIMITS, EpisodeLimits
 from prost_lightning.trajectory import Agents
-
-
-def world_build(
-    root: Path = Path("worlds/mini"),
-    seed: int = 7,
-    train: int = 2,
-    dev: int = 1,
-    test_normal: int = 1,
-    test_challenge: int = 1,
-) -> None:
-    """Generates an AppWorld world and verifies every task on the real engine.
-
-    Args:
-        root: Directory to create; the data lie in ROOT/data, as `appworld --root ROOT` expects.
-        seed: Everything in the world follows from it.
-        train: Scenarios a template in the train split (3 tasks each).
-        dev: Scenarios a template in the dev split.
-        test_normal: Scenarios a template in test_normal (new instances of the train templates).
-        test_challenge: Scenarios a template in test_challenge (templates that train never shows).
-    """
-    from prost_lightning.miniworld.build import WorldSize, build_world
-
-    size = WorldSize(train=train, dev=dev, test_normal=test_normal, test_challenge=test_challenge)
-    print(f"World: {build_world(root, seed=seed, size=size)}")
 
 
 def collect(
@@ -168,29 +143,3 @@ def evaluate(
     console = Console()
     console.print(summary_table({player.name: summary}))
     console.print(f"Written: {path}, {output_dir / 'episodes.jsonl'}", highlight=False)
-
-
-def pareto(*runs: Path, output_dir: Path = Path("runs")) -> None:
-    """Compares runs: completion against cost, with the Pareto frontier, as a plot and a table.
-
-    Args:
-        runs: Directories that fit or evaluate wrote.
-        output_dir: Where pareto.png and pareto.csv go.
-    """
-    from prost_lightning.pareto import pareto as compare
-
-    points, table, plot = compare(runs, output_dir)
-    for point in points:
-        mark = "*" if point.on_frontier else " "
-        print(
-            f"{mark} {point.run:<40} TGC {point.tgc:5.1f}  SGC {point.sgc:5.1f}  {point.flops_per_task:.2g} FLOPs/task"
-        )
-    print(f"Written (* = on the frontier): {plot}, {table}")
-
-
-COMMANDS: dict[str, Callable[..., None]] = {
-    "world build": world_build,
-    "collect": collect,
-    "evaluate": evaluate,
-    "pareto": pareto,
-}

@@ -1,0 +1,16 @@
+"""The commands beside LightningCLI's own. Each function is one command; its docstring is its help."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prost_lightning.commands.compare import pareto
+from prost_lightning.commands.episodes import collect, evaluate
+from prost_lightning.commands.world import world_build
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "world build": world_build,
+    "collect": collect,
+    "evaluate": evaluate,
+    "pareto": pareto,
+}
