@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
@@ -27,7 +27,9 @@ def summarise(trajectories: Sequence[Trajectory], seconds: float | None = None) 
         A JSON-like dict. ``world``, ``split``, ``agents``, ``policy``, ``seed``: what was played. ``tasks``: number of
         episodes. ``tgc``, ``sgc``: task and scenario goal completion in percent. ``llm_calls``, ``prompt_tokens``,
         ``completion_tokens``, ``flops``, ``seconds``: totals. ``flops_per_task``. ``roles``: the same totals by role.
-        ``sub_task_error_rate``: share (0..1) of the sub-tasks handed out that were not accepted, None if none was
+        ``sub_task_error_rate``: share (0..1) of the reference solutions' sub-tasks whose machine check fails, None
+        where the world has none to check; ``sub_task_errors``: the same by ``kind``, ``app`` and ``position``.
+        ``not_accepted_rate``: share of the sub-tasks handed out that the critic did not accept, None if none was
         handed out. ``end_reasons``: number of episodes by end reason.
 
     Raises:
@@ -59,7 +61,7 @@ def summarise(trajectories: Sequence[Trajectory], seconds: float | None = None) 
             roles[role].add(usage)
             total.add(usage)
     handed_out = [sub_task for episode in trajectories for sub_task in episode.sub_tasks]
-    failed = sum(not sub_task.accepted for sub_task in handed_out)
+    checked = [sub_task for episode in trajectories for sub_task in episode.outcome.sub_tasks]
     return {
         "world": first.world,
         "split": first.split,
@@ -75,7 +77,13 @@ def summarise(trajectories: Sequence[Trajectory], seconds: float | None = None) 
         "flops": total.flops,
         "flops_per_task": total.flops / len(trajectories),
         "seconds": total.seconds if seconds is None else seconds,
-        "sub_task_error_rate": failed / len(handed_out) if handed_out else None,
+        "sub_task_error_rate": _failed_share(sub_task.passed for sub_task in checked),
+        "sub_task_errors": {
+            "kind": _failed_shares((sub_task.kind, sub_task.passed) for sub_task in checked),
+            "app": _failed_shares((app, sub_task.passed) for sub_task in checked for app in sub_task.apps),
+            "position": _failed_shares((f"{sub_task.position:02d}", sub_task.passed) for sub_task in checked),
+        },
+        "not_accepted_rate": _failed_share(sub_task.accepted for sub_task in handed_out),
         "end_reasons": dict(Counter(episode.outcome.end_reason for episode in trajectories).most_common()),
         "roles": {
             role: {name: getattr(usage, name) for name in usage.__struct_fields__} for role, usage in roles.items()
@@ -84,7 +92,10 @@ def summarise(trajectories: Sequence[Trajectory], seconds: float | None = None) 
 
 
 def metrics(summary: Summary) -> dict[str, float]:
-    """A summary's numbers by name, for loggers: ``eval/tgc``, ``eval/executor/flops``, ``eval/end/<reason>``."""
+    """A summary's numbers by name, for loggers: ``eval/tgc``, ``eval/executor/flops``, ``eval/end/<reason>``.
+
+    Sub-task errors are ``eval/sub_task_error_rate`` and, for instance, ``eval/sub_task_errors/kind/login``.
+    """
     names = (
         "tasks",
         "tgc",
@@ -97,8 +108,11 @@ def metrics(summary: Summary) -> dict[str, float]:
         "seconds",
     )
     flat = {f"eval/{name}": float(summary[name]) for name in names}
-    if summary["sub_task_error_rate"] is not None:
-        flat["eval/sub_task_error_rate"] = summary["sub_task_error_rate"]
+    for name in ("sub_task_error_rate", "not_accepted_rate"):
+        if summary[name] is not None:
+            flat[f"eval/{name}"] = summary[name]
+    for division, shares in summary["sub_task_errors"].items():
+        flat |= {f"eval/sub_task_errors/{division}/{part}": share for part, share in shares.items()}
     flat |= {f"eval/end/{reason}": float(count) for reason, count in summary["end_reasons"].items()}
     for role, usage in summary["roles"].items():
         flat |= {f"eval/{role}/{name}": float(value) for name, value in usage.items()}
@@ -130,6 +144,19 @@ def summary_table(summaries: Mapping[str, Summary]) -> Table:
     return table
 
 
+def _failed_share(passed: Iterable[bool]) -> float | None:
+    verdicts = list(passed)
+    return verdicts.count(False) / len(verdicts) if verdicts else None
+
+
+def _failed_shares(verdicts: Iterable[tuple[str, bool]]) -> dict[str, float]:
+    """Share that failed, by part, in alphabetical order."""
+    parts: dict[str, list[bool]] = defaultdict(list)
+    for part, passed in verdicts:
+        parts[part].append(passed)
+    return {part: passed.count(False) / len(passed) for part, passed in sorted(parts.items())}
+
+
 def _percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.0f}%"
 
@@ -142,6 +169,7 @@ _ROWS: dict[str, Callable[[Summary], str]] = {
     "completion tokens": lambda item: f"{item['completion_tokens']:,}",
     "forward TFLOP": lambda item: f"{item['flops'] / 1e12:.2f}",
     "seconds": lambda item: f"{item['seconds']:.1f}",
-    "sub-tasks not accepted": lambda item: _percent(item["sub_task_error_rate"]),
+    "reference sub-tasks failed": lambda item: _percent(item["sub_task_error_rate"]),
+    "sub-tasks not accepted": lambda item: _percent(item["not_accepted_rate"]),
     "how episodes ended": lambda item: "\n".join(f"{count} {reason}" for reason, count in item["end_reasons"].items()),
 }

@@ -115,6 +115,22 @@ class Usage(msgspec.Struct, forbid_unknown_fields=True):
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
+class CheckedSubTask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whether an episode has done a sub-task of its task's reference solution, however it went about it.
+
+    Attributes:
+        position: Place in the reference solution, from 1.
+        kind: What sort of work it is: ``login``, ``collect``, ``compute`` or ``write``.
+        apps: The apps that it touches.
+        passed: Whether its machine check holds (see :mod:`prost_lightning.appworld.sub_task_checks`).
+    """
+
+    position: int
+    kind: str
+    apps: list[str]
+    passed: bool
+
+
 class Outcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How an episode ended, as AppWorld's own evaluator judged it.
 
@@ -124,6 +140,7 @@ class Outcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         detail: What lies behind the reason, for people to read.
         passes: Number of evaluator requirements that passed.
         failures: Evaluator requirements that failed.
+        sub_tasks: The reference solution's sub-tasks, in order; empty where the world has none to check.
     """
 
     success: bool
@@ -131,6 +148,7 @@ class Outcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     detail: str = ""
     passes: int = 0
     failures: list[str] = msgspec.field(default_factory=list)
+    sub_tasks: list[CheckedSubTask] = msgspec.field(default_factory=list)
 
 
 class Trajectory(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):

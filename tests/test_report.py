@@ -7,10 +7,16 @@ from rich.console import Console
 
 from prost_lightning.errors import UserError
 from prost_lightning.report import comparison_table, metrics, summarise
-from prost_lightning.trajectory import Outcome, SubTask, Trajectory, Usage
+from prost_lightning.trajectory import CheckedSubTask, Outcome, SubTask, Trajectory, Usage
 
 
-def episode(task_id: str, success: bool, accepted: tuple[bool, ...] = (), world: str = "mini:seed7:0") -> Trajectory:
+def episode(
+    task_id: str,
+    success: bool,
+    accepted: tuple[bool, ...] = (),
+    world: str = "mini:seed7:0",
+    checked: tuple[CheckedSubTask, ...] = (),
+) -> Trajectory:
     return Trajectory(
         task_id=task_id,
         world=world,
@@ -23,7 +29,7 @@ def episode(task_id: str, success: bool, accepted: tuple[bool, ...] = (), world:
         sub_tasks=[SubTask(i, "login", [], "", "", accepted=ok) for i, ok in enumerate(accepted, start=1)],
         conversations=[],
         steps=[],
-        outcome=Outcome(success, "completed" if success else "policy_error"),
+        outcome=Outcome(success, "completed" if success else "policy_error", sub_tasks=list(checked)),
         usage={"orchestrator": Usage(2, 100, 10, 5e9, 0.5), "executor": Usage(1, 50, 20, 1e9, 0.25)},
     )
 
@@ -41,7 +47,8 @@ def test_summary() -> None:
     assert (summary["tasks"], summary["tgc"], summary["sgc"]) == (4, 75.0, 50.0)
     assert (summary["llm_calls"], summary["prompt_tokens"], summary["completion_tokens"]) == (12, 600, 120)
     assert (summary["flops"], summary["flops_per_task"], summary["seconds"]) == (24e9, 6e9, 12.0)
-    assert summary["sub_task_error_rate"] == pytest.approx(1 / 6)
+    assert summary["not_accepted_rate"] == pytest.approx(1 / 6)
+    assert summary["sub_task_error_rate"] is None
     assert summary["end_reasons"] == {"completed": 3, "policy_error": 1}
     assert summary["roles"]["executor"]["prompt_tokens"] == 200
     assert set(summary["roles"]) == {"orchestrator", "executor"}
@@ -66,8 +73,27 @@ def test_metrics_are_flat_numbers() -> None:
 
 def test_no_sub_tasks_is_not_an_error_rate_of_zero() -> None:
     summary = summarise([episode("aaaaaaa_1", False)])
-    assert summary["sub_task_error_rate"] is None
-    assert "eval/sub_task_error_rate" not in metrics(summary)
+    assert summary["sub_task_error_rate"] is summary["not_accepted_rate"] is None
+    assert not {"eval/sub_task_error_rate", "eval/not_accepted_rate"} & set(metrics(summary))
+
+
+def test_measured_sub_task_errors_are_those_of_the_reference_solutions() -> None:
+    done = CheckedSubTask(1, "login", ["venmo"], passed=True)
+    failed = CheckedSubTask(2, "write", ["venmo", "phone"], passed=False)
+    episodes = [
+        episode("aaaaaaa_1", True, (True,), checked=(done, CheckedSubTask(2, "write", ["phone"], passed=True))),
+        episode("aaaaaaa_2", False, (True,), checked=(done, failed)),
+    ]
+    summary = summarise(episodes)
+    assert (summary["sub_task_error_rate"], summary["not_accepted_rate"]) == (0.25, 0.0)
+    assert summary["sub_task_errors"] == {
+        "kind": {"login": 0.0, "write": 0.5},
+        "app": {"phone": 0.5, "venmo": pytest.approx(1 / 3)},
+        "position": {"01": 0.0, "02": 0.5},
+    }
+    flat = metrics(summary)
+    assert flat["eval/sub_task_error_rate"] == 0.25
+    assert flat["eval/sub_task_errors/kind/write"] == 0.5
 
 
 def test_mixed_worlds_and_nothing_are_refused() -> None:

@@ -35,6 +35,14 @@ def test_empty_lines_are_no_trajectories(make_trajectory: MakeTrajectory, tmp_pa
     assert len(read_trajectories(file)) == 1
 
 
+def test_episodes_from_before_sub_tasks_were_checked_are_read(make_trajectory: MakeTrajectory, tmp_path: Path) -> None:
+    line = json.loads(encode(make_trajectory(1)))
+    del line["outcome"]["sub_tasks"]
+    file = tmp_path / "trajectories.jsonl"
+    file.write_text(json.dumps(line))
+    assert read_trajectories(file)[0].outcome.sub_tasks == []
+
+
 def _broken(trajectory: Trajectory, how: str) -> bytes:
     line = json.loads(encode(trajectory))
     if how == "type":

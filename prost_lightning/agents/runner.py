@@ -204,7 +204,8 @@ class _Running:
             return Outcome(False, reason, detail), 0
         self.session.close()
         result = evaluator.evaluate(experiment, self.episode.task.task_id)
-        return Outcome(result.success, reason, detail, result.passes, list(result.failures)), result.difficulty
+        outcome = Outcome(result.success, reason, detail, result.passes, list(result.failures), list(result.sub_tasks))
+        return outcome, result.difficulty
 
 
 def _unknown_task(task_id: str) -> TaskInfo:

@@ -11,10 +11,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import msgspec
+
 from prost_lightning.appworld.channel import ChannelClosedError
 from prost_lightning.appworld.launcher import Launcher
 from prost_lightning.appworld.pool import EngineLimits
+from prost_lightning.appworld.sub_task_checks import none_done
 from prost_lightning.errors import UserError
+from prost_lightning.trajectory import CheckedSubTask
 
 #: AppWorld needs about 0.05 s. What an episode saved comes from a model's code, so even reading it is bounded.
 _LIMITS = EngineLimits(episode_seconds=120.0)
@@ -30,6 +34,7 @@ class TaskResult:
         passes: Number of requirements that passed.
         failures: Requirements that failed; for an episode that could not be judged, why.
         difficulty: The task's difficulty, 1 to 3.
+        sub_tasks: Which sub-tasks of the reference solution were done; empty where the world has none to check.
     """
 
     task_id: str
@@ -37,6 +42,7 @@ class TaskResult:
     passes: int
     failures: tuple[str, ...]
     difficulty: int
+    sub_tasks: tuple[CheckedSubTask, ...] = ()
 
 
 class Evaluator:
@@ -73,8 +79,16 @@ class Evaluator:
         difficulty = self._difficulty(task_id)
         answer = self._ask(experiment, task_id)
         if "failed" in answer:
-            return TaskResult(task_id, False, 0, (f"not judged: {answer['detail']}",), difficulty)
-        return TaskResult(task_id, answer["success"], answer["passes"], tuple(answer["failures"]), difficulty)
+            undone = tuple(none_done(self._root, task_id))
+            return TaskResult(task_id, False, 0, (f"not judged: {answer['detail']}",), difficulty, undone)
+        return TaskResult(
+            task_id=task_id,
+            success=answer["success"],
+            passes=answer["passes"],
+            failures=tuple(answer["failures"]),
+            difficulty=difficulty,
+            sub_tasks=msgspec.convert(answer["sub_tasks"], tuple[CheckedSubTask, ...]),
+        )
 
     def close(self) -> None:
         """Ends the evaluator's process."""
@@ -95,6 +109,7 @@ class Evaluator:
             "task_id": task_id,
             "experiment": experiment,
             "output": str(self._launcher.episode_directory(experiment, task_id)),
+            "root": str(self._root.resolve()),
             "limits": dataclasses.asdict(_LIMITS),
         }
         try:

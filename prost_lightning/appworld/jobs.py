@@ -14,11 +14,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from prost_lightning.appworld import sandbox
 from prost_lightning.appworld.channel import Channel, ChannelClosedError
+from prost_lightning.appworld.sub_task_checks import check_sub_tasks
 
 if TYPE_CHECKING:
     from appworld import AppWorld
+    from appworld.requester import Requester
 
 #: The statements that AppWorld records (``DBChangesTracker`` in its ``model_lib``).
 _CHANGES = ("INSERT", "UPDATE", "DELETE", "CREATE", "DROP")
@@ -79,6 +83,7 @@ def _play(channel: Channel, job: dict[str, Any], limits: dict[str, Any]) -> None
         load_ground_truth=False,
         timeout_seconds=max(1, round(limits["execute_seconds"])),
     )
+    record_statuses(world.requester)
     task, supervisor = world.task, world.task.supervisor
     channel.send(
         {
@@ -107,6 +112,29 @@ def _play(channel: Channel, job: dict[str, Any], limits: dict[str, Any]) -> None
                 "gave_up": completed and _task_status(world) == "fail",
             }
         )
+
+
+def record_statuses(requester: Requester) -> None:
+    """Adds the response's HTTP status to each request that AppWorld logs, since its own log does not tell success.
+
+    Args:
+        requester: The requester of an open world; its ``logs/api_calls.jsonl`` gets a field ``status``.
+    """
+    tracker, check_response = requester.request_tracker, requester.raise_if_failure
+    log = tracker.add_request
+    unanswered: list[dict[str, Any]] = []
+
+    def add_request(*arguments: Any, **named: Any) -> None:
+        before = len(tracker.requests)
+        log(*arguments, **named)
+        unanswered[:] = tracker.requests[before:]
+
+    def raise_if_failure(response: Any, *arguments: Any, **named: Any) -> None:
+        while unanswered:
+            unanswered.pop()["status"] = response.status_code
+        check_response(response, *arguments, **named)
+
+    tracker.add_request, requester.raise_if_failure = add_request, raise_if_failure
 
 
 def _task_status(world: AppWorld) -> str:
@@ -143,6 +171,9 @@ def _evaluate(channel: Channel, job: dict[str, Any]) -> None:
             "success": bool(tracker.success),
             "passes": tracker.pass_count,
             "failures": [failure["requirement"] for failure in tracker.failures],
+            "sub_tasks": msgspec.to_builtins(
+                check_sub_tasks(Path(job["root"]), job["task_id"], Path(job["output"]), solved=bool(tracker.success))
+            ),
         }
     )
 
