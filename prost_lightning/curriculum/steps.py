@@ -1,34 +1,13 @@
-"""The curriculum in plain functions: which sub-tasks may be trained on, and when.
-
-An *item* is what one role said on one sub-task of one trajectory. Every item has a *level* from 1; at *stage* ``s`` all
-items up to level ``s`` are visible, so the pool of items only ever grows. A curriculum is a rule that gives levels to
-the sub-tasks of a trajectory; a growth schedule says which stage an epoch is at. Both rules are this project's own.
-"""
+"""Levels and stages one trajectory and one epoch at a time, and how many optimiser steps come of them."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterable
-from typing import Literal, NamedTuple, get_args
-
-from prost_lightning.trajectory import Role
+from typing import Literal, get_args
 
 Curriculum = Literal["progressive", "standard", "reverse", "random"]
 CURRICULA: tuple[Curriculum, ...] = get_args(Curriculum)
-
-
-class Item(NamedTuple):
-    """The unit that the curriculum makes visible: one role's part in one sub-task of one trajectory.
-
-    Attributes:
-        trajectory: Index of the trajectory in its file, from 0.
-        role: Who speaks.
-        position: Place of the sub-task in its trajectory, from 1.
-    """
-
-    trajectory: int
-    role: Role
-    position: int
 
 
 def sub_task_levels(
