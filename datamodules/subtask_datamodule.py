@@ -12,7 +12,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from typing_extensions import override
 
-from prost_lightning.curriculum import CURRICULA, Curriculum, Item, optimizer_steps, stage_of_epoch
+from prost_lightning.curriculum import CURRICULA, Curriculum, EpochsPerStage, Item, optimizer_steps
 from prost_lightning.datamodules.dataset import Dataset, DroppedTurn, build_dataset, read_successful, split_by_scenario
 from prost_lightning.datamodules.loader import CurriculumLoader, FixedLoader
 from prost_lightning.datamodules.sampler import SubtaskCurriculumSampler, active_units, pack
@@ -101,7 +101,7 @@ class SubtaskDataModule(LightningDataModule):
         self.base_model = base_model
         self.roles = tuple(roles)
         self.curriculum = curriculum
-        self.epochs_per_stage = epochs_per_stage
+        self.growth = EpochsPerStage(epochs_per_stage)
         self.tokens_per_batch = tokens_per_batch
         self.max_tokens = max_tokens
         self.max_dropped_share = max_dropped_share
@@ -263,7 +263,7 @@ class SubtaskDataModule(LightningDataModule):
         return self.sampler.pool_tokens()
 
     def _scheduled_stage(self, epoch: int) -> int:
-        return stage_of_epoch(epoch, n_stages=self.n_stages, epochs_per_stage=self.epochs_per_stage)
+        return self.growth.stage(epoch, self.n_stages)
 
     def total_optimizer_steps(self) -> int:
         """Counts the optimiser steps of the whole training run, for a learning rate schedule.

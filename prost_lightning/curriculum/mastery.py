@@ -5,10 +5,36 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from enum import IntEnum
+from typing import Literal, NamedTuple
 
 from prost_lightning.curriculum.growth import Growth
 from prost_lightning.errors import UserError
+
+
+class Reason(IntEnum):
+    """Why a level opens, as a number that loggers take."""
+
+    NONE = 0
+    """It does not."""
+    THRESHOLD = 1
+    """The metric reached the threshold."""
+    PLATEAU = 2
+    """The metric has stopped improving."""
+    MAX_EPOCHS = 3
+    """The stage has lasted as long as it may."""
+
+
+class Decision(NamedTuple):
+    """Whether the next level opens.
+
+    Attributes:
+        reason: Why, or that it does not.
+        text: The same in words, for people to read.
+    """
+
+    reason: Reason
+    text: str
 
 
 @dataclass(frozen=True)
@@ -55,27 +81,26 @@ class Mastery(Growth):
         """Tells the earliest possible stage; see :meth:`Growth.stage`."""
         return min(n_stages, 1 + epoch // self.min_epochs)
 
-    def reason_to_grow(self, epochs: int, measurements: Sequence[float]) -> str | None:
+    def decide(self, epochs: int, measurements: Sequence[float]) -> Decision:
         """Decides at the end of an epoch whether the next level opens; pure.
 
         Args:
             epochs: Epochs that the present stage has lasted.
             measurements: What the metric was in this stage, oldest first; an epoch may have measured nothing.
-
-        Returns:
-            Why it opens, in words; None if it does not.
         """
         if epochs < self.min_epochs:
-            return None
-        if measurements and self.threshold is not None and self._better_or_equal(measurements[-1], self.threshold):
-            return f"{self.monitor} {measurements[-1]:.4g} reached the threshold {self.threshold:.4g}"
-        if self.patience is not None and (waited := self._without_improvement(measurements)) >= self.patience:
-            return f"{self.monitor} {measurements[-1]:.4g} has not improved for {waited} measurements"
+            return Decision(Reason.NONE, f"stage lasts at least {self.min_epochs} epochs")
+        now = f"{self.monitor} {measurements[-1]:.4g}" if measurements else f"{self.monitor} not measured"
+        if measurements and self.threshold is not None and self._reaches(measurements[-1], self.threshold):
+            return Decision(Reason.THRESHOLD, f"{now} reached the threshold {self.threshold:.4g}")
+        waited = self._without_improvement(measurements)
+        if self.patience is not None and waited >= self.patience:
+            return Decision(Reason.PLATEAU, f"{now} has not improved for {waited} measurements")
         if self.max_epochs is not None and epochs >= self.max_epochs:
-            return f"the stage has lasted {epochs} epochs, its most"
-        return None
+            return Decision(Reason.MAX_EPOCHS, f"{now}; the stage has lasted {epochs} epochs, its most")
+        return Decision(Reason.NONE, f"{now}, not mastered yet")
 
-    def _better_or_equal(self, value: float, other: float) -> bool:
+    def _reaches(self, value: float, other: float) -> bool:
         return value <= other if self.mode == "min" else value >= other
 
     def _without_improvement(self, measurements: Sequence[float]) -> int:

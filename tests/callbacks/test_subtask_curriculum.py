@@ -14,7 +14,7 @@ from lightning.pytorch.loggers import CSVLogger
 from torch.utils.data import DataLoader, Subset
 
 from prost_lightning.callbacks.subtask_curriculum import SubtaskCurriculum
-from prost_lightning.curriculum import Item
+from prost_lightning.curriculum import EpochsPerStage, Item
 from prost_lightning.datamodules.subtask_datamodule import SubtaskDataModule
 from prost_lightning.errors import UserError
 from prost_lightning.trajectory import Trajectory, write_trajectories
@@ -75,7 +75,7 @@ def test_it_grows_the_data_of_a_foreign_project(quiet: FitArguments) -> None:
 
 def test_each_stage_may_last_several_epochs(quiet: FitArguments) -> None:
     recorder = Recorder()
-    trainer = Trainer(max_epochs=5, callbacks=[SubtaskCurriculum(epochs_per_stage=2), recorder], **quiet)
+    trainer = Trainer(max_epochs=5, callbacks=[SubtaskCurriculum(EpochsPerStage(2)), recorder], **quiet)
     trainer.fit(BoringModel(), ForeignData())
     assert [batches for _, _, batches in recorder.epochs] == [4, 4, 8, 8, 12]
 
@@ -143,16 +143,13 @@ def test_without_a_target_it_says_what_is_missing(quiet: FitArguments) -> None:
         trainer.fit(BoringModel())
 
 
-def test_a_stage_lasts_at_least_one_epoch() -> None:
-    with pytest.raises(UserError, match="at least 1"):
-        SubtaskCurriculum(epochs_per_stage=0)
-
-
 def test_a_plan_other_than_the_data_s_is_refused(quiet: FitArguments) -> None:
     data = ForeignData()
-    data.epochs_per_stage = 1  # type: ignore[attr-defined]
-    trainer = Trainer(max_epochs=2, callbacks=[SubtaskCurriculum(epochs_per_stage=2)], **quiet)
-    with pytest.raises(UserError, match="epochs_per_stage is 2, but ForeignData plans with 1"):
+    data.growth = EpochsPerStage()  # type: ignore[attr-defined]
+    trainer = Trainer(max_epochs=2, callbacks=[SubtaskCurriculum(EpochsPerStage(2))], **quiet)
+    with pytest.raises(
+        UserError, match=r"growth is EpochsPerStage\(epochs=2\), but ForeignData plans with EpochsPerStage\(epochs=1\)"
+    ):
         trainer.fit(BoringModel(), data)
 
 
