@@ -1,164 +1,103 @@
-"""From a trajectory file to the sequences that are trained and validated on."""
+"""From a tokenised trajectory file to the sequences that are trained and validated on."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
-from transformers import PreTrainedTokenizerBase
+import numpy as np
+from numpy.typing import NDArray
 
-from prost_lightning.curriculum import Curriculum, sub_task_levels
-from prost_lightning.datamodules.sampler import TrainingSequence, Turn
-from prost_lightning.datamodules.tokenize import tokenize
-from prost_lightning.errors import UserError
-from prost_lightning.trajectory import Role, Trajectory, read_trajectories
+from prost_lightning.datamodules.corpus import Corpus
+from prost_lightning.datamodules.table import SequenceTable
+from prost_lightning.trajectory import ROLES, Role
 
 
 @dataclass(frozen=True)
-class DroppedTurn:
-    """A turn that cannot be trained on.
+class Part:
+    """The sequences of one part (training or validation) of the data.
 
     Attributes:
-        where: Task, role and number of the turn, for people to read.
-        reason: Why.
+        table: Conversations with at least one turn to train on.
+        dropped: How many turns cannot be trained on.
+        examples: Some of those, with the reason, for people to read.
     """
 
-    where: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """The tokenised conversations of one part (training or validation) of the data.
-
-    Attributes:
-        sequences: Conversations with at least one turn to train on.
-        n_stages: Number of stages of the curriculum over them.
-        dropped: What is left out.
-    """
-
-    sequences: list[TrainingSequence]
-    n_stages: int
-    dropped: list[DroppedTurn] = field(default_factory=list)
+    table: SequenceTable
+    dropped: int
+    examples: list[str]
 
     @property
-    def n_turns(self) -> int:
+    def turns(self) -> int:
         """Number of turns that may be trained on."""
-        return sum(len(sequence.turns) for sequence in self.sequences)
+        return len(self.table.turn_item)
 
 
-def read_successful(path: Path) -> tuple[list[tuple[int, Trajectory]], int]:
-    """Reads a trajectory file and leaves out the episodes that failed, from which nothing good is to be learnt.
-
-    Args:
-        path: A JSONL file.
-
-    Returns:
-        Successful trajectories with their index in the file, and the number of failed ones.
-
-    Raises:
-        UserError: The file is missing, malformed, or holds no successful trajectory.
-    """
-    trajectories = list(enumerate(read_trajectories(path)))
-    successful = [(index, trajectory) for index, trajectory in trajectories if trajectory.outcome.success]
-    if not successful:
-        raise UserError(
-            f"{path}: none of its {len(trajectories)} trajectories is successful, so there is nothing to learn from; "
-            "collect more with `python -m prost_lightning collect`."
-        )
-    return successful, len(trajectories) - len(successful)
-
-
-def split_by_scenario(
-    trajectories: Sequence[tuple[int, Trajectory]], share: float, seed: int
-) -> tuple[list[tuple[int, Trajectory]], list[tuple[int, Trajectory]]]:
+def held_out_trajectories(corpus: Corpus, share: float, seed: int) -> NDArray[np.bool_]:
     """Holds whole scenarios out for validation, so that no task has its near-twin on the other side.
 
     Args:
-        trajectories: Trajectories with their index.
+        corpus: The data.
         share: Share of scenarios to hold out. Above 0, at least one is held out, and at least one is left.
         seed: Seed of the choice.
 
     Returns:
-        Training and validation trajectories, in file order.
+        Which conversations are held out, shape (rows,).
     """
-    scenarios = sorted({trajectory.scenario_id for _, trajectory in trajectories})
+    trajectories = corpus.column("trajectory")
+    successful = set(np.unique(trajectories[corpus.column("role") >= 0]).tolist())
+    scenario = {index: task.rpartition("_")[0] for index, task in corpus.task_ids.items() if index in successful}
+    scenarios = sorted(set(scenario.values()))
     count = min(max(1, round(share * len(scenarios))), len(scenarios) - 1) if share > 0 else 0
-    held_out = set(random.Random(f"validation {seed}").sample(scenarios, count))
-    training = [pair for pair in trajectories if pair[1].scenario_id not in held_out]
-    validation = [pair for pair in trajectories if pair[1].scenario_id in held_out]
-    return training, validation
+    chosen = set(random.Random(f"validation {seed}").sample(scenarios, count))
+    held_out = np.array([index for index, name in scenario.items() if name in chosen], np.int32)
+    return np.isin(trajectories, held_out)
 
 
-def build_dataset(
-    trajectories: Sequence[tuple[int, Trajectory]],
-    tokenizer: PreTrainedTokenizerBase,
-    *,
-    roles: Sequence[Role],
-    curriculum: Curriculum,
-    n_stages: int | None,
-    max_tokens: int,
-    seed: int,
-) -> Dataset:
-    """Tokenises the conversations of the given roles and gives every turn its level in the curriculum.
-
-    A turn whose sub-task is not known counts to the last sub-task.
+def select(corpus: Corpus, rows: NDArray[np.bool_], *, roles: Sequence[Role], max_tokens: int) -> Part:
+    """Takes the conversations of some trajectories and roles, and drops the turns that cannot be trained on.
 
     Args:
-        trajectories: Trajectories with their index in the file.
-        tokenizer: Tokenizer with a chat template.
+        corpus: The data.
+        rows: Which conversations to take, shape (rows,).
         roles: Roles to train.
-        curriculum: How levels are given; see :func:`prost_lightning.curriculum.sub_task_levels`.
-        n_stages: Number of stages; as many as the longest trajectory has sub-tasks by default. ``standard`` has one,
-            whatever is said here.
         max_tokens: Most tokens of context and turn together. A turn that ends beyond is dropped.
-        seed: Seed of the ``random`` curriculum.
-
-    Returns:
-        The data, with the dropped turns listed.
-
-    Raises:
-        UserError: More stages than sub-tasks, or a chat template that cannot be used.
     """
-    longest = max((_n_sub_tasks(trajectory) for _, trajectory in trajectories), default=1)
-    if curriculum == "standard":
-        n_stages = 1
-    elif n_stages is None:
-        n_stages = longest
-    elif not 1 <= n_stages <= longest:
-        raise UserError(
-            f"data.n_stages is {n_stages}, but the longest training trajectory has {longest} sub-tasks; choose 1 to "
-            f"{longest}, or null for {longest}."
+    role = corpus.column("role")
+    rows = rows & np.isin(role, [ROLES.index(name) for name in roles])
+    row_of_turn = np.repeat(np.arange(len(role), dtype=np.int32), corpus.turns)
+    start, end = corpus.turn_column("turn_start"), corpus.turn_column("turn_end")
+    too_long, empty = end > max_tokens, end == start
+    taken = rows[row_of_turn]
+    kept = taken & ~too_long & ~empty
+    dropped = np.flatnonzero(taken & ~kept)
+    first_turn = np.concatenate([[0], np.cumsum(corpus.turns)])
+    examples = []
+    for turn in dropped[:4].tolist():
+        row = row_of_turn[turn]
+        reason = (
+            f"ends at token {end[turn]}, beyond max_tokens={max_tokens}"
+            if too_long[turn]
+            else "begins with a token that reaches back into the prompt"
         )
-    chosen = [
-        (index, trajectory, conversation)
-        for index, trajectory in trajectories
-        for conversation in trajectory.conversations
-        if conversation.role in roles
-    ]
-    dataset = Dataset([], n_stages)
-    conversations = [conversation for _, _, conversation in chosen]
-    for (index, trajectory, conversation), tokens in zip(chosen, tokenize(conversations, tokenizer), strict=True):
-        last = _n_sub_tasks(trajectory)
-        levels = sub_task_levels(curriculum, last, n_stages=n_stages, longest=longest, seed=seed, trajectory=index)
-        turns = []
-        for number, span in enumerate(tokens.spans, start=1):
-            where = f"{trajectory.task_id} {conversation.role} turn {number}"
-            if span.end > max_tokens:
-                reason = f"ends at token {span.end}, beyond max_tokens={max_tokens}"
-                dataset.dropped.append(DroppedTurn(where, reason))
-            elif span.end == span.start:
-                dataset.dropped.append(DroppedTurn(where, "begins with a token that reaches back into the prompt"))
-            else:
-                position = span.position or last
-                turns.append(Turn(span.start, span.end, position, levels[position - 1]))
-        if turns:
-            dataset.sequences.append(TrainingSequence(index, conversation.role, tokens.input_ids, tuple(turns)))
-    return dataset
-
-
-def _n_sub_tasks(trajectory: Trajectory) -> int:
-    """Number of sub-tasks; an episode of a single agent that does not tell its sub-tasks apart is one."""
-    return max(1, len(trajectory.sub_tasks))
+        task = corpus.task_ids[int(corpus.column("trajectory")[row])]
+        examples.append(f"{task} {ROLES[role[row]]} turn {turn - first_turn[row] + 1} {reason}")
+    kind, kinds = corpus.turn_names("turn_kind")
+    app, apps = corpus.turn_names("turn_app")
+    table = SequenceTable.build(
+        trajectory=corpus.column("trajectory"),
+        role=role,
+        turns=np.bincount(row_of_turn[kept], minlength=len(role)).astype(np.int32),
+        turn_start=start[kept],
+        turn_end=end[kept],
+        turn_position=corpus.turn_column("turn_position")[kept],
+        n_sub_tasks=corpus.column("n_sub_tasks"),
+        difficulty=corpus.column("difficulty"),
+        turn_kind=kind[kept],
+        turn_app=app[kept],
+        kinds=kinds,
+        apps=apps,
+        content=corpus.content,
+    )
+    return Part(table, len(dropped), examples)

@@ -1,145 +1,136 @@
-"""Which conversations make up each batch of an epoch, at each stage of the curriculum."""
+"""Which sequences make up each batch of an epoch, at each stage of the curriculum."""
 
 from __future__ import annotations
 
 import hashlib
-import random
-from bisect import bisect_left, insort
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import torch
+import numpy as np
 from torch.utils.data import Sampler
 from typing_extensions import override
 
-from prost_lightning.curriculum import Item
+from prost_lightning.curriculum import Item, Pool
+from prost_lightning.curriculum.items import Codes, Integers, Mask
+from prost_lightning.datamodules.plan import EpochPlan, count_steps, interleave, plan_epoch
+from prost_lightning.datamodules.table import SequenceTable
 from prost_lightning.errors import UserError
-from prost_lightning.trajectory import Role
+from prost_lightning.trajectory import ROLES, Role
+
+Visibility = Callable[[Integers, int, int], Mask]
+"""Tells which items are trained on, from their levels, the stage (from 1) and the epoch (from 0)."""
+
+WHOLE_POOL = Pool()
 
 
 @dataclass(frozen=True)
-class Turn:
-    """A trained assistant message, placed in the curriculum.
-
-    Attributes:
-        start: First of its tokens.
-        end: One past the last.
-        position: Sub-task that it works on, from 1.
-        level: Stage from which on it is trained on.
-    """
-
-    start: int
-    end: int
-    position: int
-    level: int
-
-
-@dataclass(frozen=True, eq=False)
-class TrainingSequence:
-    """One role's conversation with all the turns that may ever be trained on.
-
-    Attributes:
-        trajectory: Index of the trajectory in its file.
-        role: Who speaks.
-        input_ids: Tokens of the whole conversation, shape (T,), int64.
-        turns: In order; at least one.
-    """
-
-    trajectory: int
-    role: Role
-    input_ids: torch.Tensor
-    turns: tuple[Turn, ...]
-
-
-@dataclass(frozen=True, eq=False)
 class TrainingUnit:
-    """A conversation as it is trained on at one stage: labels on its active turns, cut after the last of them.
+    """A sequence as it is trained on at one stage: labels on its active turns, cut after the last of them.
 
     Attributes:
-        sequence: The conversation.
-        turns: Its active turns, at least one.
+        sequence: Row of the sequence table.
+        row: Row of the token store.
+        turns: Start and end of its active turns, at least one.
+        items: The items that they belong to, each once.
     """
 
-    sequence: TrainingSequence
-    turns: tuple[Turn, ...]
+    sequence: int
+    row: int
+    turns: tuple[tuple[int, int], ...]
+    items: tuple[Item, ...]
 
     @property
     def length(self) -> int:
         """Tokens up to the end of the last active turn."""
-        return self.turns[-1].end
+        return self.turns[-1][1]
 
     @property
-    def items(self) -> list[Item]:
-        """The items that the unit trains, by position."""
-        positions = sorted({turn.position for turn in self.turns})
-        return [Item(self.sequence.trajectory, self.sequence.role, position) for position in positions]
+    def supervised_tokens(self) -> int:
+        """Tokens with a label."""
+        return sum(end - start for start, end in self.turns)
 
 
-def active_units(sequences: Sequence[TrainingSequence], stage: int) -> list[TrainingUnit]:
-    """Cuts the conversations to what is visible at a stage and leaves out those with nothing visible."""
-    active = ((sequence, tuple(turn for turn in sequence.turns if turn.level <= stage)) for sequence in sequences)
-    return [TrainingUnit(sequence, turns) for sequence, turns in active if turns]
+@dataclass(frozen=True)
+class MicroBatch(Sequence[TrainingUnit]):
+    """What goes through the model at once; a sequence of units, so that it can be a ``DataLoader``'s batch index.
 
-
-def pack(units: Sequence[TrainingUnit], tokens_per_batch: int) -> list[list[TrainingUnit]]:
-    """Fills batches of one role each: every unit goes where it leaves the least room, else into a new batch.
-
-    Args:
-        units: In the order in which they are placed.
-        tokens_per_batch: Most tokens in a batch. A longer unit is a batch of its own.
-
-    Returns:
-        The batches, in the order in which they were begun.
+    Attributes:
+        role: Whose adapter is trained.
+        units: Its units; none where the last step of a role has too few for all ranks.
+        step_supervised_tokens: Tokens with a label in the whole step: all ranks, the whole accumulation window.
     """
-    batches: list[list[TrainingUnit]] = []
-    rooms: dict[Role, list[tuple[int, int]]] = {}  # each role's batches as (tokens left, index), ascending
-    for unit in units:
-        room = rooms.setdefault(unit.sequence.role, [])
-        place = bisect_left(room, (unit.length, 0))
-        if place < len(room):
-            left, index = room.pop(place)
-        else:
-            left, index = tokens_per_batch, len(batches)
-            batches.append([])
-        batches[index].append(unit)
-        insort(room, (left - unit.length, index))
-    return batches
+
+    role: Role
+    units: tuple[TrainingUnit, ...]
+    step_supervised_tokens: int
+
+    def __len__(self) -> int:
+        return len(self.units)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.units[index]
 
 
-class SubtaskCurriculumSampler(Sampler[list[TrainingUnit]]):
-    """Yields the batches of an epoch: packed units of one role each, the roles interleaved at random.
+class SubtaskCurriculumSampler(Sampler[MicroBatch]):
+    """Yields one rank's micro-batches of an epoch: packed units of one role each, the roles interleaved evenly.
 
-    What it yields depends only on the sequences, the seed, the stage and the epoch. Its state is those two and how many
-    batches of the epoch it has yielded; after :meth:`load_state_dict` the next iteration goes on with the batch after
-    those. (A ``DataLoader`` with worker processes draws batches ahead of training; use it without workers, as
-    :class:`~prost_lightning.datamodules.subtask_datamodule.SubtaskDataModule` does, if the state is to be exact.)
+    A step is ``world_size * accumulate_grad_batches`` micro-batches of one role; see :mod:`.plan`. What is yielded
+    depends only on the table, the levels, the settings below, the stage and the epoch. Its state is those two and how
+    many micro-batches of the epoch it has yielded; after :meth:`load_state_dict` the next iteration goes on with the
+    one after those. A ``DataLoader`` with worker processes draws batches ahead of training; say then how many were
+    trained, with ``state_dict(batches_done=...)``.
 
     Args:
-        sequences: The conversations.
-        n_stages: Number of stages; levels of turns lie in 1..n_stages.
-        tokens_per_batch: Most tokens in a batch; a longer unit is a batch of its own.
+        table: The sequences.
+        levels: Stage from which on each item is visible, in 1..n_stages, shape (items,).
+        n_stages: Number of stages; by default the highest level.
+        tokens_per_batch: Most tokens in a micro-batch; a longer unit is one of its own.
         seed: Seed of the shuffling.
+        world_size: Number of ranks, which get disjoint micro-batches, equally many each.
+        rank: Whose micro-batches are yielded, from 0.
+        accumulate_grad_batches: Micro-batches of a rank in one step.
+        visible: Which items are trained on at a stage and in an epoch; by default all up to the stage. If it is not a
+            function, its ``repr`` must say all of its settings, which are those that a resumed run has to share.
 
     Example:
-        >>> sampler = SubtaskCurriculumSampler(sequences, n_stages=3, tokens_per_batch=1024)  # doctest: +SKIP
+        >>> sampler = SubtaskCurriculumSampler(table, levels, tokens_per_batch=4096)  # doctest: +SKIP
         >>> sampler.set_stage(2)  # doctest: +SKIP
-        >>> batches = list(sampler)  # doctest: +SKIP
+        >>> for batch in DataLoader(PackedDataset(tokens), sampler=sampler, batch_size=None):  # doctest: +SKIP
+        ...     step(batch)
     """
 
     def __init__(
-        self, sequences: Sequence[TrainingSequence], *, n_stages: int, tokens_per_batch: int, seed: int = 0
+        self,
+        table: SequenceTable,
+        levels: Integers,
+        *,
+        n_stages: int | None = None,
+        tokens_per_batch: int,
+        seed: int = 0,
+        world_size: int = 1,
+        rank: int = 0,
+        accumulate_grad_batches: int = 1,
+        visible: Visibility = WHOLE_POOL,
     ) -> None:
-        self._sequences = sequences
-        self._n_stages = n_stages
+        if not 0 <= rank < world_size:
+            raise ValueError(f"rank {rank} is outside 0..{world_size - 1}")
+        self._table = table
+        self._levels = levels
+        self._n_stages = int(levels.max(initial=1)) if n_stages is None else n_stages
         self._tokens_per_batch = tokens_per_batch
         self._seed = seed
+        self._world_size = world_size
+        self._rank = rank
+        self._accumulate = accumulate_grad_batches
+        self._visible = visible
         self._stage = 1
         self._epoch = 0
-        self._yielded = 0  # batches of this epoch that were handed out
+        self._yielded = 0  # micro-batches of this epoch that were handed out
         self._first = 0  # where the next iteration begins
-        self._plan: tuple[tuple[int, int], list[list[TrainingUnit]]] | None = None
+        self._plan: tuple[tuple[int, int], EpochPlan] | None = None
+        self._counts: dict[bytes, dict[Role, int]] = {}
 
     @property
     def n_stages(self) -> int:
@@ -177,70 +168,100 @@ class SubtaskCurriculumSampler(Sampler[list[TrainingUnit]]):
             self.start_at(0)
 
     def start_at(self, batch: int) -> None:
-        """Lets the next iteration begin with this batch of the epoch, from 0."""
+        """Lets the next iteration begin with this micro-batch of the rank's epoch, from 0."""
         self._first = self._yielded = batch
 
-    def batches(self, *, stage: int, epoch: int) -> list[list[TrainingUnit]]:
-        """Plans all batches of any epoch at any stage; pure.
+    # --- plans ----------------------------------------------------------------------------------------------------
+
+    def plan(self, *, stage: int, epoch: int) -> EpochPlan:
+        """Plans all steps of any epoch at any stage, for all ranks; pure.
 
         Args:
             stage: Stage, from 1.
             epoch: Epoch, from 0.
-
-        Returns:
-            The batches in the order in which they are trained on.
         """
-        shuffle = random.Random(f"batches {self._seed} {stage} {epoch}").shuffle
-        units = active_units(self._sequences, stage)
-        shuffle(units)
-        batches = pack(units, self._tokens_per_batch)
-        shuffle(batches)
-        return batches
+        return plan_epoch(
+            self._table,
+            self._visible(self._levels, stage, epoch),
+            tokens_per_batch=self._tokens_per_batch,
+            batches_per_step=self._world_size * self._accumulate,
+            shuffle=f"batches {self._seed} {stage} {epoch}",
+        )
+
+    def step_roles(self, *, stage: int, epoch: int) -> Codes:
+        """The role of each step of any epoch, an index in ``ROLES``, shape (steps,); cheaper than the whole plan."""
+        visible = self._visible(self._levels, stage, epoch)
+        key = hashlib.sha256(np.packbits(visible).data).digest()
+        if key not in self._counts:
+            self._counts[key] = count_steps(
+                self._table,
+                visible,
+                tokens_per_batch=self._tokens_per_batch,
+                batches_per_step=self._world_size * self._accumulate,
+            )
+        return interleave(self._counts[key])[0]
+
+    def n_batches(self, *, stage: int, epoch: int) -> int:
+        """Micro-batches of one rank in any epoch at any stage."""
+        return len(self.step_roles(stage=stage, epoch=epoch)) * self._accumulate
 
     def active_items(self) -> frozenset[Item]:
-        """The items that may be trained on at the present stage."""
-        return frozenset(item for unit in self._active_units() for item in unit.items)
+        """The items that are trained on in the present epoch."""
+        return frozenset(self._table.items[index] for index in np.flatnonzero(self._present_plan().visible).tolist())
 
+    @property
+    def pool_items(self) -> int:
+        """How many items are trained on in the present epoch."""
+        return int(np.count_nonzero(self._present_plan().visible))
+
+    @property
     def pool_tokens(self) -> int:
-        """Tokens that one epoch at the present stage puts through the model."""
-        return sum(unit.length for unit in self._active_units())
+        """Tokens that the present epoch puts through the model, over all ranks."""
+        return int(self._present_plan().tokens.sum(dtype=np.int64))
 
-    def _active_units(self) -> list[TrainingUnit]:
-        return active_units(self._sequences, self._stage)
-
-    def _present_batches(self) -> list[list[TrainingUnit]]:
+    def _present_plan(self) -> EpochPlan:
         key = self._stage, self._epoch
         if self._plan is None or self._plan[0] != key:
-            self._plan = key, self.batches(stage=self._stage, epoch=self._epoch)
+            self._plan = None  # the old one's memory first
+            self._plan = key, self.plan(stage=self._stage, epoch=self._epoch)
         return self._plan[1]
 
+    # --- iteration ------------------------------------------------------------------------------------------------
+
     def __len__(self) -> int:
-        """Batches of the whole present epoch, those already done included."""
-        return len(self._present_batches())
+        """Micro-batches of the rank in the whole present epoch, those already done included."""
+        return len(self._present_plan()) * self._accumulate
 
     @override
-    def __iter__(self) -> Iterator[list[TrainingUnit]]:
-        batches = self._present_batches()
+    def __iter__(self) -> Iterator[MicroBatch]:
+        plan = self._present_plan()
         first, self._first = self._first, 0
-        for index in range(first, len(batches)):
+        for index in range(first, len(plan) * self._accumulate):
             self._yielded = index + 1
-            yield batches[index]
+            step, window = divmod(index, self._accumulate)
+            yield micro_batch(self._table, plan, step, window * self._world_size + self._rank)
+
+    # --- state ----------------------------------------------------------------------------------------------------
 
     @cached_property
     def _fingerprint(self) -> str:
         """What the order of batches depends on besides stage and epoch."""
-        digest = hashlib.sha256(repr((self._n_stages, self._tokens_per_batch, self._seed)).encode())
-        for sequence in self._sequences:
-            digest.update(repr((sequence.trajectory, sequence.role, sequence.turns)).encode())
-            digest.update(sequence.input_ids.numpy().tobytes())
+        visible = getattr(self._visible, "__qualname__", None) or repr(self._visible)
+        settings = (self._n_stages, self._tokens_per_batch, self._seed, self._world_size, self._accumulate, visible)
+        digest = hashlib.sha256(repr((self._table.fingerprint, settings)).encode())
+        digest.update(np.ascontiguousarray(self._levels).data)
         return digest.hexdigest()
 
-    def state_dict(self) -> dict[str, Any]:
-        """Returns where the sampler stands, with a fingerprint of its data."""
+    def state_dict(self, batches_done: int | None = None) -> dict[str, Any]:
+        """Returns where the sampler stands, with a fingerprint of its data.
+
+        Args:
+            batches_done: Micro-batches of the epoch that were trained on; by default those that were handed out.
+        """
         return {
             "stage": self._stage,
             "epoch": self._epoch,
-            "batches_done": self._yielded,
+            "batches_done": self._yielded if batches_done is None else batches_done,
             "fingerprint": self._fingerprint,
         }
 
@@ -248,7 +269,7 @@ class SubtaskCurriculumSampler(Sampler[list[TrainingUnit]]):
         """Goes on where a saved sampler stood.
 
         Args:
-            state_dict: What :meth:`state_dict` returned.
+            state_dict: What :meth:`state_dict` returned, on any rank.
 
         Raises:
             UserError: The state belongs to other data or other settings, so its place in the epoch means nothing here.
@@ -256,8 +277,35 @@ class SubtaskCurriculumSampler(Sampler[list[TrainingUnit]]):
         if state_dict["fingerprint"] != self._fingerprint:
             raise UserError(
                 "the checkpoint was made with other trajectories or other data settings (seed, split, curriculum, "
-                "token limits), so training cannot go on in order; restore those, or start anew without ckpt_path."
+                "token limits, number of devices, accumulate_grad_batches), so training cannot go on in order; restore "
+                "those, or start anew without ckpt_path."
             )
         self._stage = state_dict["stage"]
         self._epoch = state_dict["epoch"]
         self.start_at(state_dict["batches_done"])
+
+
+def micro_batch(table: SequenceTable, plan: EpochPlan, step: int, place: int) -> MicroBatch:
+    """Looks up what one micro-batch of a plan consists of.
+
+    Args:
+        table: The sequences that were planned.
+        plan: The plan.
+        step: Index of the step.
+        place: Index of the micro-batch in the step.
+    """
+    units = []
+    for sequence in plan.sequences[plan.start[step, place] : plan.end[step, place]].tolist():
+        turns = slice(table.turn_offset[sequence], table.turn_offset[sequence + 1])
+        items = table.turn_item[turns]
+        active = plan.visible[items]
+        spans = zip(table.turn_start[turns][active].tolist(), table.turn_end[turns][active].tolist(), strict=True)
+        units.append(
+            TrainingUnit(
+                sequence=sequence,
+                row=int(table.row[sequence]),
+                turns=tuple(spans),
+                items=tuple(table.items[item] for item in np.unique(items[active]).tolist()),
+            )
+        )
+    return MicroBatch(ROLES[plan.role[step]], tuple(units), int(plan.supervised[step].sum()))

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from numpy.typing import NDArray
 from typing_extensions import override
 
-from prost_lightning.curriculum import CURRICULA, Curriculum, EpochsPerStage, Item, optimizer_steps
-from prost_lightning.datamodules.dataset import Dataset, DroppedTurn, build_dataset, read_successful, split_by_scenario
+from prost_lightning.cache import cache_root
+from prost_lightning.curriculum import CURRICULA, Curriculum, EpochsPerStage, Item, item_levels
+from prost_lightning.datamodules.collate import PackedDataset
+from prost_lightning.datamodules.corpus import Corpus, load_corpus
+from prost_lightning.datamodules.dataset import Part, held_out_trajectories, select
 from prost_lightning.datamodules.loader import CurriculumLoader, FixedLoader
-from prost_lightning.datamodules.sampler import SubtaskCurriculumSampler, active_units, pack
+from prost_lightning.datamodules.plan import plan_epoch
+from prost_lightning.datamodules.sampler import SubtaskCurriculumSampler, micro_batch
 from prost_lightning.errors import UserError
 from prost_lightning.modules.qlora import load_tokenizer
 from prost_lightning.trajectory import ROLES, TEAM_ROLES, Role
@@ -42,6 +50,9 @@ class SubtaskDataModule(LightningDataModule):
     The sampler owns stage, epoch and place in the epoch; they are saved in the checkpoint as this data module's state,
     which Lightning restores before it asks for a loader. So a killed run goes on with the next batch in the same order.
 
+    Each optimiser step is of one role, on all devices and in the whole accumulation window; see
+    :class:`~prost_lightning.datamodules.collate.Batch` for how a loss counts in it.
+
     Args:
         trajectories: JSONL file of episodes. Unsuccessful ones are left out.
         base_model: Model whose tokenizer and chat template are used: a built-in name, a local path or a hub id.
@@ -52,12 +63,15 @@ class SubtaskDataModule(LightningDataModule):
         n_stages: Stages of the curriculum. By default as many as the longest trajectory has sub-tasks; with fewer, each
             stage adds several sub-tasks.
         epochs_per_stage: Epochs that each stage lasts; the last one lasts until training ends.
-        tokens_per_batch: Most tokens in a packed batch. A longer sequence is a batch of its own.
+        tokens_per_batch: Most tokens in a packed batch of one device. A longer sequence is a batch of its own.
         max_tokens: Most tokens of context and turn together; a turn that ends beyond is dropped and counted.
         max_dropped_share: Share of dropped turns, 0 to 1, above which setup fails.
         val_share: Share of scenarios held out for validation, 0 to 1.
         seed: Seed of the shuffling, the split and the random curriculum.
         prepare: Makes the trajectory file, or completes it; by default the file has to be there.
+        num_workers: Processes that make tensors ahead of training; 0 makes them in the training process.
+        tokenize_processes: Processes that tokenise; by default one, whose tokenizer has threads.
+        cache_dir: Where tokens are kept between runs; ``tokens`` in the package's cache by default.
 
     Example:
         >>> data = SubtaskDataModule("trajectories.jsonl", curriculum="progressive")  # doctest: +SKIP
@@ -81,6 +95,9 @@ class SubtaskDataModule(LightningDataModule):
         val_share: float = 0.1,
         seed: int = 0,
         prepare: Preparation | None = None,
+        num_workers: int = 0,
+        tokenize_processes: int | None = None,
+        cache_dir: str | Path | None = None,
     ) -> None:
         super().__init__()
         if curriculum not in CURRICULA:
@@ -107,10 +124,15 @@ class SubtaskDataModule(LightningDataModule):
         self.max_dropped_share = max_dropped_share
         self.val_share = val_share
         self.seed = seed
+        self.num_workers = num_workers
+        self.tokenize_processes = tokenize_processes
+        self.cache_dir = cache_root() / "tokens" if cache_dir is None else Path(cache_dir)
         self._n_stages = n_stages
         self._prepare = prepare
+        self._corpus: Corpus | None = None
+        self._parts: tuple[Part, Part] | None = None  # training and validation
         self._sampler: SubtaskCurriculumSampler | None = None
-        self._validation = FixedLoader([])
+        self._layout = 1, 0, 1  # number of ranks, the rank, batches accumulated
 
     # --- data -----------------------------------------------------------------------------------------------------
 
@@ -119,60 +141,77 @@ class SubtaskDataModule(LightningDataModule):
         # Also where the file exists: a collection that was killed has left a part of it.
         if self._prepare is not None:
             self._prepare.run(self.trajectories)
+        self._load_corpus()  # here, so that one process tokenises while the others wait
+
+    def _load_corpus(self) -> Corpus:
+        tokenizer = load_tokenizer(self.base_model)
+        return load_corpus(self.trajectories, tokenizer, cache_dir=self.cache_dir, processes=self.tokenize_processes)
 
     @override
     def setup(self, stage: str) -> None:
-        if self._sampler is not None:
-            return
-        trajectories, failed = read_successful(self.trajectories)
-        training, validation = split_by_scenario(trajectories, self.val_share, self.seed)
-        tokenizer = load_tokenizer(self.base_model)
-        datasets = [
-            build_dataset(
-                part,
-                tokenizer,
-                roles=self.roles,
-                curriculum=self.curriculum if part is training else "standard",
-                n_stages=self._n_stages,
-                max_tokens=self.max_tokens,
-                seed=self.seed,
+        if self._parts is None:
+            self._corpus = corpus = self._load_corpus()
+            held_out = held_out_trajectories(corpus, self.val_share, self.seed)
+            training, validation = (
+                select(corpus, rows, roles=self.roles, max_tokens=self.max_tokens) for rows in (~held_out, held_out)
             )
-            for part in (training, validation)
-        ]
-        self._report(*datasets, trajectories=len(trajectories), failed=failed)
-        train_data, validation_data = datasets
-        self._sampler = SubtaskCurriculumSampler(
-            train_data.sequences,
-            n_stages=train_data.n_stages,
+            self._report(corpus, training, validation)
+            self._parts = training, validation
+        trainer = self.trainer
+        layout = (
+            (1, 0, 1) if trainer is None else (trainer.world_size, trainer.global_rank, trainer.accumulate_grad_batches)
+        )
+        if self._sampler is None or layout != self._layout:
+            self._layout = layout
+            self._sampler = self._make_sampler()
+
+    def _make_sampler(self) -> SubtaskCurriculumSampler:
+        training, _ = self._loaded
+        levels, n_stages = item_levels(training.table.items, self.curriculum, n_stages=self._n_stages, seed=self.seed)
+        world_size, rank, accumulate = self._layout
+        return SubtaskCurriculumSampler(
+            training.table,
+            levels,
+            n_stages=n_stages,
             tokens_per_batch=self.tokens_per_batch,
             seed=self.seed,
+            world_size=world_size,
+            rank=rank,
+            accumulate_grad_batches=accumulate,
         )
-        units = active_units(validation_data.sequences, validation_data.n_stages)
-        self._validation = FixedLoader(pack(units, self.tokens_per_batch))
 
-    def _report(self, train_data: Dataset, validation_data: Dataset, *, trajectories: int, failed: int) -> None:
+    def _report(self, corpus: Corpus, training: Part, validation: Part) -> None:
         """Says what is trained on and what is not; refuses data of which too much is lost."""
-        trained, validated = train_data.n_turns, validation_data.n_turns
-        dropped = train_data.dropped + validation_data.dropped
+        failed = np.count_nonzero(corpus.column("role") < 0)
+        trajectories = len(corpus.task_ids)
+        if trajectories == failed:
+            raise UserError(
+                f"{self.trajectories}: none of its {trajectories} trajectories is successful, so there is nothing to "
+                "learn from; collect more with `python -m prost_lightning collect`."
+            )
+        dropped = training.dropped + validation.dropped
         rank_zero_info(
-            f"{self.trajectories}: {trained} turns to train on and {validated} to validate on, from {trajectories} "
-            f"successful trajectories ({failed} unsuccessful ones left out), {len(dropped)} turns dropped."
+            f"{self.trajectories}: {training.turns} turns to train on and {validation.turns} to validate on, from "
+            f"{trajectories - failed} successful trajectories ({failed} unsuccessful ones left out), {dropped} turns "
+            "dropped."
         )
-        total = trained + validated + len(dropped)
+        total = training.turns + validation.turns + dropped
         if total == 0:
             raise UserError(
                 f"{self.trajectories}: no turn of {', '.join(self.roles)} to train on; change data.roles or "
                 "collect other trajectories."
             )
-        if len(dropped) > self.max_dropped_share * total:
+        examples = training.examples + validation.examples
+        named = "; ".join(examples[:3]) + ("; ..." if dropped > 3 else "")
+        if dropped > self.max_dropped_share * total:
             raise UserError(
-                f"{self.trajectories}: {len(dropped)} of {total} turns are lost ({_examples(dropped)}), more than "
+                f"{self.trajectories}: {dropped} of {total} turns are lost ({named}), more than "
                 f"data.max_dropped_share={self.max_dropped_share}; raise data.max_tokens (now {self.max_tokens}), or "
                 "that share."
             )
         if dropped:
-            rank_zero_warn(f"{self.trajectories}: {len(dropped)} of {total} turns dropped: {_examples(dropped)}.")
-        if trained == 0:
+            rank_zero_warn(f"{self.trajectories}: {dropped} of {total} turns dropped: {named}.")
+        if training.turns == 0:
             raise UserError(
                 f"{self.trajectories}: no turn is left to train on; lower data.val_share (now {self.val_share})."
             )
@@ -186,10 +225,10 @@ class SubtaskDataModule(LightningDataModule):
                 "trainer.reload_dataloaders_every_n_epochs must be 1, since epochs differ in length; set it in the "
                 "trainer section."
             )
-        if trainer.world_size > 1:
+        if any(isinstance(callback, GradientAccumulationScheduler) for callback in trainer.callbacks):  # type: ignore[attr-defined]
             raise UserError(
-                f"trainer.devices asks for {trainer.world_size} processes, but SubtaskDataModule feeds one only; set "
-                "trainer.devices=1."
+                "trainer.callbacks has a GradientAccumulationScheduler, but SubtaskDataModule plans whole optimiser "
+                "steps; set trainer.accumulate_grad_batches instead."
             )
         sampler = self.sampler
         sampler.set_epoch(trainer.current_epoch)
@@ -199,19 +238,26 @@ class SubtaskDataModule(LightningDataModule):
                 f"Epoch {trainer.current_epoch} should be at stage {scheduled} of {sampler.n_stages}, but the pool is "
                 f"still at stage {sampler.stage}: add the SubtaskCurriculum callback, which grows it."
             )
-        # The training loop's batch_idx is that of the batch done last, -1 before the first.
-        return CurriculumLoader(sampler, batches_done=lambda: trainer.fit_loop.batch_idx + 1)
+        assert self._corpus is not None
+        return CurriculumLoader(
+            PackedDataset(self._corpus),
+            sampler,
+            # The training loop's batch_idx is that of the batch done last, -1 before the first.
+            batches_done=lambda: trainer.fit_loop.batch_idx + 1,
+            num_workers=self.num_workers,
+        )
 
     @override
     def test_dataloader(self) -> FixedLoader:
         return self._held_out()
 
     def _held_out(self) -> FixedLoader:
-        if len(self._validation) == 0:
+        loader = self._validation_loader()
+        if len(loader) == 0:
             raise UserError(
                 f"data.val_share is {self.val_share}, so no trajectory is held out to measure a loss on; raise it."
             )
-        return self._validation
+        return loader
 
     @override
     def val_dataloader(self) -> FixedLoader:
@@ -219,7 +265,23 @@ class SubtaskDataModule(LightningDataModule):
             return self._held_out()
         # To hold nothing out while fitting is a choice, about which Lightning need not wonder.
         warnings.filterwarnings("ignore", "Total length of `FixedLoader` across ranks is zero")
-        return self._validation
+        return self._validation_loader()
+
+    def _validation_loader(self) -> FixedLoader:
+        """All held-out turns. Every rank sees batches of the same roles, so that all of them log the same losses."""
+        table = self._loaded[1].table
+        world_size, rank, _ = self._layout
+        visible = np.ones(len(table.items), np.bool_)
+        plan = plan_epoch(table, visible, tokens_per_batch=self.tokens_per_batch, batches_per_step=world_size)
+        assert self._corpus is not None
+        batches = [micro_batch(table, plan, step, rank) for step in range(len(plan))]
+        return FixedLoader(PackedDataset(self._corpus), batches)
+
+    @property
+    def _loaded(self) -> tuple[Part, Part]:
+        if self._parts is None:
+            raise RuntimeError("SubtaskDataModule.setup() has not been called yet")
+        return self._parts
 
     # --- curriculum -----------------------------------------------------------------------------------------------
 
@@ -255,12 +317,12 @@ class SubtaskDataModule(LightningDataModule):
     @property
     def pool_items(self) -> int:
         """Number of active items."""
-        return len(self.active_items())
+        return self.sampler.pool_items
 
     @property
     def pool_tokens(self) -> int:
         """Tokens that one epoch at the present stage puts through the model."""
-        return self.sampler.pool_tokens()
+        return self.sampler.pool_tokens
 
     def _scheduled_stage(self, epoch: int) -> int:
         return self.growth.stage(epoch, self.n_stages)
@@ -276,37 +338,58 @@ class SubtaskDataModule(LightningDataModule):
         Raises:
             UserError: Neither ``trainer.max_epochs`` nor ``trainer.max_steps`` limits the run.
         """
+        return sum(self.optimizer_steps_by_role().values())
+
+    def optimizer_steps_by_role(self) -> dict[Role, int]:
+        """Counts how many of the steps of :meth:`total_optimizer_steps` train each role.
+
+        Returns:
+            The exact numbers; they add up to the total.
+
+        Raises:
+            UserError: See there.
+        """
         trainer = self.trainer
         assert trainer is not None
-        max_epochs, max_steps, limit = trainer.max_epochs, trainer.max_steps, trainer.limit_train_batches
-        if max_epochs is None or max_epochs < 0:
-            if max_steps < 0:
-                raise UserError(
-                    "training has no end, so its learning rate cannot be scheduled; set trainer.max_epochs."
-                )
-            return max_steps
-        lengths = (
-            len(self.sampler.batches(stage=self._scheduled_stage(epoch), epoch=epoch)) for epoch in range(max_epochs)
-        )
+        max_epochs, max_steps = trainer.max_epochs, trainer.max_steps
+        endless = max_epochs is None or max_epochs < 0
+        if endless and max_steps < 0:
+            raise UserError("training has no end, so its learning rate cannot be scheduled; set trainer.max_epochs.")
+        left = max_steps if max_steps >= 0 else None
+        total = np.zeros(len(ROLES), np.int64)
+        for epoch in count() if endless else range(max_epochs or 0):
+            roles = self._steps_of_epoch(epoch)[:left]
+            total += np.bincount(roles, minlength=len(ROLES))
+            if left is not None:
+                left -= len(roles)
+            if len(roles) == 0 or left == 0:
+                break
+        return {role: int(total[ROLES.index(role)]) for role in self.roles}
+
+    def _steps_of_epoch(self, epoch: int) -> NDArray[np.int8]:
+        """The role of each optimiser step of an epoch, as far as ``limit_train_batches`` lets it come."""
+        assert self.trainer is not None
+        limit, accumulate = self.trainer.limit_train_batches, self._layout[2]
+        roles = self.sampler.step_roles(stage=self._scheduled_stage(epoch), epoch=epoch)
+        batches = len(roles) * accumulate
         # An integer limits the number of batches, a float their share.
-        limited = (min(n, limit) if isinstance(limit, int) else int(n * limit) for n in lengths)
-        steps = optimizer_steps(limited, accumulate_grad_batches=trainer.accumulate_grad_batches)
-        return steps if max_steps < 0 else min(steps, max_steps)
+        limited = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+        # An epoch's last batch always steps.
+        return roles[: -(-limited // accumulate)]
 
     # --- state ----------------------------------------------------------------------------------------------------
 
     @override
     def state_dict(self) -> dict[str, Any]:
-        return self.sampler.state_dict()
+        state = self.sampler.state_dict()
+        if self.trainer is not None:
+            # Workers fetch ahead; what counts is what was trained on.
+            trained = self.trainer.fit_loop.epoch_loop.batch_progress.current.processed  # type: ignore[attr-defined]
+            state["batches_done"] = min(state["batches_done"], trained)
+        return state
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         # Validating or testing a checkpoint on other data is fine; only training has to go on in the same order.
         if self.trainer is None or self.trainer.state.fn == TrainerFn.FITTING:
             self.sampler.load_state_dict(state_dict)
-
-
-def _examples(dropped: Sequence[DroppedTurn], count: int = 3) -> str:
-    """Names the first few dropped turns."""
-    named = "; ".join(f"{turn.where} {turn.reason}" for turn in dropped[:count])
-    return f"{named}; ..." if len(dropped) > count else named

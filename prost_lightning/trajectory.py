@@ -239,12 +239,24 @@ def iter_trajectories(path: str | Path) -> Iterator[Trajectory]:
         raise UserError(f"{path}: no such trajectory file; make one with `python -m prost_lightning collect`.")
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                yield _decoder.decode(line)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                raise UserError(f"{path}:{number}: malformed trajectory: {error}; fix or delete that line.") from error
+            if line.strip():
+                yield decode(line, f"{path}:{number}")
+
+
+def decode(line: bytes, where: str) -> Trajectory:
+    """Decodes one JSON line.
+
+    Args:
+        line: The line.
+        where: Its place, for people to read.
+
+    Raises:
+        UserError: It is malformed; the message names the place and the path inside the line.
+    """
+    try:
+        return _decoder.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{where}: malformed trajectory: {error}; fix or delete that line.") from error
 
 
 def read_trajectories(path: str | Path) -> list[Trajectory]:

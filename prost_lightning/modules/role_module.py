@@ -176,7 +176,7 @@ class RoleModule(LightningModule):
         labels = batch["labels"][0, 1:].masked_fill(batch["position_ids"][0, 1:] == 0, IGNORED)
         supervised = (labels != IGNORED).nonzero().flatten()
         if len(supervised) == 0:
-            raise ValueError("a batch has no token with a label; the data module must not make such batches")
+            return hidden.sum() * 0.0, 0  # an empty micro-batch; see the data module's Batch
         logits = causal_model.get_output_embeddings()(hidden[supervised])
         return F.cross_entropy(logits.float(), labels[supervised]), len(supervised)
 

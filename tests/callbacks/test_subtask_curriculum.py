@@ -240,7 +240,7 @@ def test_growth_in_training(
         assert set(trained) == all_items(lambda position, epoch=epoch: position <= epoch + 1)  # type: ignore[misc]
     # Lengths: the progress bar is full at the end of each epoch, and no epoch has the length of another stage.
     stages = [1, 2, 3, 3]
-    lengths = [len(data.sampler.batches(stage=stage, epoch=epoch)) for epoch, stage in enumerate(stages)]
+    lengths = [data.sampler.n_batches(stage=stage, epoch=epoch) for epoch, stage in enumerate(stages)]
     assert lengths[0] < lengths[1] < lengths[2]
     assert bar.epochs == [(length, length) for length in lengths]
     # Steps: the schedule arrives at its end exactly with the last step.

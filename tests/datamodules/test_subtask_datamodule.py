@@ -32,8 +32,15 @@ def trajectories(make_trajectory: MakeTrajectory, tmp_path_factory: pytest.TempP
 @pytest.fixture
 def make_data(trajectories: Path, tiny_model: Path) -> Callable[..., SubtaskDataModule]:
     def make(**arguments: Any) -> SubtaskDataModule:
-        arguments = {"trajectories": trajectories, "base_model": tiny_model, "val_share": 0.0, **arguments}
+        arguments = {
+            "trajectories": trajectories,
+            "base_model": tiny_model,
+            "val_share": 0.0,
+            **arguments,
+        }
+        trainer = arguments.pop("trainer", None)
         data = SubtaskDataModule(**arguments)
+        data.trainer = trainer
         data.setup("fit")
         return data
 
@@ -171,7 +178,7 @@ def test_turns_of_an_unknown_sub_task_count_to_the_last(
         ({"roles": ["manager"]}, "name at least one of orchestrator"),
         ({"roles": []}, "name at least one of orchestrator"),
         ({"roles": ["single"]}, "no turn of single"),
-        ({"n_stages": 4}, "has 3 sub-tasks"),
+        ({"n_stages": 4}, "there are 3 sub-tasks"),
         ({"epochs_per_stage": 0}, "epochs_per_stage is 0"),
         ({"val_share": 1.0}, "below 1"),
         ({"trajectories": "nowhere.jsonl"}, "prost_lightning collect"),
@@ -197,24 +204,34 @@ def test_the_trainer_must_ask_for_a_loader_each_epoch(make_data: MakeData, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("arguments", "expected"),
+    "arguments",
     [
-        ({"max_epochs": 5}, lambda lengths: sum(lengths)),
-        ({"max_epochs": 5, "accumulate_grad_batches": 3}, lambda lengths: sum(-(-n // 3) for n in lengths)),
-        ({"max_epochs": 5, "limit_train_batches": 2}, lambda lengths: sum(min(n, 2) for n in lengths)),
-        ({"max_epochs": 5, "limit_train_batches": 0.5}, lambda lengths: sum(n // 2 for n in lengths)),
-        ({"max_epochs": 5, "max_steps": 7}, lambda lengths: 7),
-        ({"max_epochs": -1, "max_steps": 9}, lambda lengths: 9),
+        {"max_epochs": 5},
+        {"max_epochs": 5, "accumulate_grad_batches": 3},
+        {"max_epochs": 5, "accumulate_grad_batches": 3, "limit_train_batches": 4},
+        {"max_epochs": 5, "limit_train_batches": 2},
+        {"max_epochs": 5, "limit_train_batches": 0.5},
+        {"max_epochs": 5, "max_steps": 7},
+        {"max_epochs": -1, "max_steps": 9},
     ],
 )
-def test_total_steps_follow_the_growth(
-    make_data: MakeData, arguments: dict[str, Any], expected: Callable[[list[int]], int]
-) -> None:
-    data = make_data(tokens_per_batch=150, epochs_per_stage=2)
-    data.trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, **arguments)
-    lengths = [len(data.sampler.batches(stage=stage, epoch=epoch)) for epoch, stage in enumerate([1, 1, 2, 2, 3])]
+def test_total_steps_follow_the_growth(make_data: MakeData, arguments: dict[str, Any]) -> None:
+    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, **arguments)
+    data = make_data(tokens_per_batch=150, epochs_per_stage=2, trainer=trainer)
+    accumulate, limit = trainer.accumulate_grad_batches, trainer.limit_train_batches
+    steps: list[str] = []  # the role of each, as Lightning would take them
+    lengths = []
+    for epoch, stage in enumerate([1, 1, 2, 2, 3]):
+        data.set_stage(stage)
+        data.sampler.set_epoch(epoch)
+        roles = [batch.role for batch in data.sampler]
+        lengths.append(len(roles))
+        roles = roles[: limit if isinstance(limit, int) else int(len(roles) * limit)]
+        steps += roles[::accumulate]
+    steps = steps[: trainer.max_steps] if trainer.max_steps > 0 else steps
     assert lengths[0] < lengths[4]
-    assert data.total_optimizer_steps() == expected(lengths)
+    assert data.total_optimizer_steps() == len(steps)
+    assert data.optimizer_steps_by_role() == {role: steps.count(role) for role in ROLES}
 
 
 def test_an_endless_run_has_no_schedule(make_data: MakeData) -> None:
