@@ -10,7 +10,7 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from prost_lightning.agents.collect import collect
 from prost_lightning.agents.oracle_policy import OraclePolicy
-from prost_lightning.miniworld.build import WorldSize, build_world
+from prost_lightning.miniworld.build import Recipe, WorldSize, build_world
 from prost_lightning.trajectory import Agents
 
 
@@ -21,10 +21,12 @@ class OracleTrajectories:
     Attributes:
         root: Root directory of the world (its data lie in ``root/data``).
         seed: Seed of the world and of the oracle's choices.
-        train_scenarios: Scenarios that each template gets in the train split, three tasks each.
-        dev_scenarios: The same for dev.
-        test_normal_scenarios: The same for test_normal.
-        test_challenge_scenarios: The same for test_challenge, which has templates of its own.
+        train: Tasks in the train split, a multiple of 3.
+        dev: The same for dev.
+        test_normal: The same for test_normal.
+        test_challenge: The same for test_challenge, which has templates of its own.
+        templates: Scenario templates of the world, in this order; all by default.
+        supervisors: Persons that the world's tasks are about.
         split: The split to collect on.
         n_tasks: How many of its tasks to play, spread over the templates; all by default.
         agents: Play as a ``team`` or as a ``single`` agent.
@@ -35,10 +37,12 @@ class OracleTrajectories:
 
     root: str
     seed: int = 7
-    train_scenarios: int = 2
-    dev_scenarios: int = 1
-    test_normal_scenarios: int = 1
-    test_challenge_scenarios: int = 1
+    train: int = 240
+    dev: int = 60
+    test_normal: int = 120
+    test_challenge: int = 120
+    templates: tuple[str, ...] = ()
+    supervisors: int = 15
     split: str = "train"
     n_tasks: int | None = None
     agents: Agents = "team"
@@ -58,10 +62,13 @@ class OracleTrajectories:
         trajectories.parent.mkdir(parents=True, exist_ok=True)
         # Runs of a sweep share the file: whoever comes second waits, and then finds the episodes there.
         with FileLock(trajectories.with_suffix(".lock")):
-            size = WorldSize(
-                self.train_scenarios, self.dev_scenarios, self.test_normal_scenarios, self.test_challenge_scenarios
+            recipe = Recipe(
+                seed=self.seed,
+                size=WorldSize(self.train, self.dev, self.test_normal, self.test_challenge),
+                templates=tuple(self.templates),
+                supervisors=self.supervisors,
             )
-            root = build_world(Path(self.root), seed=self.seed, size=size)
+            root = build_world(Path(self.root), recipe)
             teacher = OraclePolicy(
                 root,
                 seed=self.seed,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -14,15 +15,44 @@ settings.register_profile("deterministic", derandomize=True, deadline=None)
 settings.load_profile("deterministic")
 
 
+MINI_WORLD: dict[str, Any] = {
+    "seed": 11,
+    "train": 12,
+    "dev": 12,
+    "test_normal": 12,
+    "test_challenge": 9,
+    # Two simple ones first, as in the quickstart; all difficulties in every split.
+    "templates": (
+        "spotify_extreme_song",
+        "spotify_like_long_songs",
+        "venmo_total",
+        "note_to_project",
+        "phone_text_contact",
+        "spotify_artist_playlist",
+        "email_note",
+    ),
+    "supervisors": 6,
+}
+"""The tests' world, in the words of ``OracleTrajectories``."""
+
+
 @pytest.fixture(scope="session")
 def mini_world() -> Path:
     """Root of a small generated world, built once and cached between test runs."""
     from prost_lightning.cache import cache_root
-    from prost_lightning.miniworld.build import WorldSize, build_world
+    from prost_lightning.miniworld.build import Recipe, WorldSize, build_world
     from prost_lightning.miniworld.fingerprint import generator_fingerprint
 
     root = cache_root() / "worlds" / f"tests-seed11-{generator_fingerprint()}"
-    return build_world(root, seed=11, size=WorldSize(train=1, dev=1, test_normal=1, test_challenge=1))
+    size = WorldSize(**{split: MINI_WORLD[split] for split in WorldSize.__struct_fields__})
+    others = {name: MINI_WORLD[name] for name in ("seed", "templates", "supervisors")}
+    return build_world(root, Recipe(size=size, **others))
+
+
+@pytest.fixture(scope="session")
+def mini_world_settings() -> dict[str, Any]:
+    """How a configuration must describe the world of :func:`mini_world`."""
+    return {**MINI_WORLD, "templates": list(MINI_WORLD["templates"])}
 
 
 @pytest.fixture(scope="session")

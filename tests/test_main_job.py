@@ -30,7 +30,12 @@ def run(*arguments: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def fitted(mini_world: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def fitted(
+    mini_world: Path,
+    mini_world_settings: dict[str, Any],
+    tiny_model: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Path, str]:
     """A finished run of the quickstart's configuration with a tiny model, and what it printed."""
     directory = tmp_path_factory.mktemp("main-job")
     overlay: dict[str, Any] = {
@@ -43,8 +48,7 @@ def fitted(mini_world: Path, tiny_model: Path, tmp_path_factory: pytest.TempPath
                 "class_path": "prost_lightning.datamodules.OracleTrajectories",
                 "init_args": {
                     "root": str(mini_world),
-                    "seed": 11,
-                    "train_scenarios": 1,
+                    **mini_world_settings,
                     "n_tasks": 3,
                 },
             },

@@ -8,22 +8,29 @@ from pathlib import Path
 def world_build(
     root: Path = Path("worlds/mini"),
     seed: int = 7,
-    train: int = 2,
-    dev: int = 1,
-    test_normal: int = 1,
-    test_challenge: int = 1,
+    tasks: int | None = None,
+    train: int = 240,
+    dev: int = 60,
+    test_normal: int = 120,
+    test_challenge: int = 120,
+    templates: list[str] | None = None,
+    supervisors: int = 15,
 ) -> None:
     """Generates an AppWorld world and verifies every task on the real engine.
 
     Args:
         root: Directory to create; the data lie in ROOT/data, as `appworld --root ROOT` expects.
         seed: Everything in the world follows from it.
-        train: Scenarios a template in the train split (3 tasks each).
-        dev: Scenarios a template in the dev split.
-        test_normal: Scenarios a template in test_normal (new instances of the train templates).
-        test_challenge: Scenarios a template in test_challenge (templates that train never shows).
+        tasks: Tasks in all, shared out as by default (the four below are then not looked at).
+        train: Tasks in the train split, a multiple of 3.
+        dev: Tasks in the dev split (new instances of the train templates).
+        test_normal: Tasks in test_normal (new instances and wordings of the train templates).
+        test_challenge: Tasks in test_challenge (templates that train never shows).
+        templates: Use only these scenario templates, in this order.
+        supervisors: Number of persons whose apps are full, 3 to 15.
     """
-    from prost_lightning.miniworld.build import WorldSize, build_world
+    from prost_lightning.miniworld.build import Recipe, WorldSize, build_world
 
-    size = WorldSize(train=train, dev=dev, test_normal=test_normal, test_challenge=test_challenge)
-    print(f"World: {build_world(root, seed=seed, size=size)}")
+    size = WorldSize(train, dev, test_normal, test_challenge) if tasks is None else WorldSize.of(tasks)
+    recipe = Recipe(seed=seed, size=size, templates=tuple(templates or ()), supervisors=supervisors)
+    print(f"World: {build_world(root, recipe)}")

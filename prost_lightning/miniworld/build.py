@@ -22,15 +22,15 @@ from prost_lightning.errors import UserError
 from prost_lightning.miniworld.contents import make_contents
 from prost_lightning.miniworld.fingerprint import generator_fingerprint
 from prost_lightning.miniworld.planning import plan_tasks
-from prost_lightning.miniworld.recipe import WorldNote, WorldSize, read_note
+from prost_lightning.miniworld.recipe import Recipe, WorldNote, WorldSize, read_note
 
-__all__ = ["WorldSize", "build_world"]
+__all__ = ["Recipe", "WorldSize", "build_world"]
 
 # All that the build may know of its surroundings; secrets of the caller stay out.
 _ENVIRONMENT_KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "APPWORLD_CACHE", "LD_LIBRARY_PATH")
 
 
-def build_world(root: Path, *, seed: int = 7, size: WorldSize | None = None, progress: bool = True) -> Path:
+def build_world(root: Path, recipe: Recipe, *, progress: bool = True) -> Path:
     """Builds a world, or returns at once where the same one is already there.
 
     The world is made beside its place and moved there only after every task was verified on the engine, so a killed
@@ -38,8 +38,7 @@ def build_world(root: Path, *, seed: int = 7, size: WorldSize | None = None, pro
 
     Args:
         root: Where the world goes; AppWorld's data lands in ``root/data``.
-        seed: Seed of the world. The same seed, size and generator give byte-identical data.
-        size: Scenarios a template in each split.
+        recipe: What the world shall be. The same recipe and generator give byte-identical data.
         progress: Show a progress bar.
 
     Returns:
@@ -49,22 +48,21 @@ def build_world(root: Path, *, seed: int = 7, size: WorldSize | None = None, pro
         UserError: Another world is there already, or AppWorld's app code cannot be unpacked.
         RuntimeError: A task failed its verification, which is a fault of the generator.
     """
-    size = size or WorldSize()
     root = Path(root).expanduser().absolute()
-    if _is_there(root, seed, size):
+    if _is_there(root, recipe):
         return root
     # Too large a size shows here already, without the engine.
-    plan_tasks(make_contents(seed), seed, size)
+    plan_tasks(make_contents(recipe.seed, recipe.supervisors), recipe)
     ensure_unpacked()
     root.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(root.parent / f".{root.name}.lock"):
-        if not _is_there(root, seed, size):
+        if not _is_there(root, recipe):
             # Left by builds that were killed; nobody else builds here while the lock is held.
             for abandoned in root.parent.glob(f".{root.name}.building-*"):
                 shutil.rmtree(abandoned, ignore_errors=True)
             workshop = Path(tempfile.mkdtemp(prefix=f".{root.name}.building-", dir=root.parent))
             try:
-                _assemble(workshop, seed, size, progress)
+                _assemble(workshop, recipe, progress)
                 root.mkdir(exist_ok=True)
                 (workshop / "data").rename(root / "data")
             finally:
@@ -72,35 +70,33 @@ def build_world(root: Path, *, seed: int = 7, size: WorldSize | None = None, pro
     return root
 
 
-def _is_there(root: Path, seed: int, size: WorldSize) -> bool:
+def _is_there(root: Path, recipe: Recipe) -> bool:
     note = read_note(root)
     if note is None:
         if (root / "data").exists():
             raise UserError(f"{root / 'data'}: holds data that is no generated world; choose another root.")
         return False
-    differences = _differences(note, seed, size)
+    differences = _differences(note, recipe)
     if differences:
         raise UserError(f"{root}: holds another world ({differences}); choose another root or delete {root / 'data'}.")
     return True
 
 
-def _differences(note: WorldNote, seed: int, size: WorldSize) -> str:
+def _differences(note: WorldNote, recipe: Recipe) -> str:
     pairs = {
-        "seed": (note.seed, seed),
-        "size": (msgspec.structs.astuple(note.size), msgspec.structs.astuple(size)),
+        **{name: (getattr(note.recipe, name), getattr(recipe, name)) for name in recipe.__struct_fields__},
         "generator": (note.generator, generator_fingerprint()),
         "appworld": (note.appworld, version("appworld")),
     }
     return ", ".join(f"{name} {there}, asked for {asked}" for name, (there, asked) in pairs.items() if there != asked)
 
 
-def _assemble(workshop: Path, seed: int, size: WorldSize, progress: bool) -> None:
+def _assemble(workshop: Path, recipe: Recipe, progress: bool) -> None:
     command = [
         sys.executable,
         "-m",
         "prost_lightning.miniworld.assemble",
-        str(seed),
-        msgspec.json.encode(size).decode(),
+        msgspec.json.encode(recipe).decode(),
     ]
     environment = {name: os.environ[name] for name in _ENVIRONMENT_KEPT if name in os.environ}
     environment |= {

@@ -24,11 +24,24 @@ class Mistake(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reason: str
 
 
+class SubTaskCheck(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a sub-task must have done, whoever did it and however; both must hold.
+
+    Attributes:
+        calls: APIs, as ``spotify.login``, that must have been called with success: those that change something, or,
+            in a sub-task that changes nothing and produces no value, those that it reads from.
+        value: What its result must contain; None where only the calls count.
+    """
+
+    calls: list[str]
+    value: str | None = None
+
+
 class ScriptStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One sub-task of a solution.
 
     Attributes:
-        kind: What sort of work it is: ``login``, ``collect``, ``compute`` or ``write``.
+        kind: What sort of work it is: ``login``, ``collect``, ``read``, ``compute`` or ``write``.
         apps: The apps that it touches.
         goals: Two or more wordings of the goal, each naming every value that the code needs.
         plans: Two or more wordings of how to go about it.
@@ -36,6 +49,7 @@ class ScriptStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         code: Python for the engine. It uses the variables that earlier steps left, and ends by printing one line.
         result: Exactly the last line that the code prints.
         mistakes: Wrong ways to do it.
+        check: How to see that it was done.
     """
 
     kind: str
@@ -46,6 +60,7 @@ class ScriptStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     code: str
     result: str
     mistakes: list[Mistake]
+    check: SubTaskCheck
 
 
 class Script(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -10,8 +10,7 @@ def _listed(text: str) -> tuple[str, ...]:
 FIRST_NAMES = _listed(
     """
     Alice, Brian, Carla, Derek, Elena, Frank, Grace, Henry, Irene, Jason, Karen, Lucas, Maria, Nolan, Olive,
-    Peter, Queen, Ralph, Sarah, Tomas, Ursula, Victor, Wendy, Xavier, Yvonne, Zachary, Bella, Caleb, Diana,
-    Ethan, Fiona, George
+    Peter, Ralph, Sarah, Tomas, Victor, Wendy, Diana, Ethan, Fiona
     """
 )
 LAST_NAMES = _listed(
@@ -101,3 +100,48 @@ FILE_WORDS = _listed(
     poster, form, map, log
     """
 )
+TITLE_VERSIONS = _listed("Live, Acoustic, Remix")
+ALBUMS = _listed(
+    """
+    Blue Hours, Paper Moons, Long Shadows, City Lights, Open Water, Slow Fire, Second Nature, Quiet Streets,
+    High Tide, Late Bloom, Hollow Bones, Bright Side, Dark Season, First Light, Last Train, Old Maps
+    """
+)
+SECTIONS = _listed("Planning, Shopping, Follow Up, Waiting, Ideas")
+LABELS = _listed("urgent, home, work, errand, weekend")
+NOTE_TAGS = _listed("family, work, health, travel, home")
+GROUPS = _listed(
+    "Ski Trip, Beach House, Flat Share, Road Trip, Soccer Team, Cooking Club, Lake Cabin, City Break, Film Circle"
+)
+EXPENSES = _listed(
+    """
+    Dinner, Fuel, Lift passes, Firewood, Boat rental, Cleaning, Snacks, Museum, Electricity, Internet, Taxi,
+    Breakfast, Hostel, Parking, Drinks, Ferry, Concert, Tools, Laundry, Groceries
+    """
+)
+EMAIL_TOPICS = _listed(
+    """
+    Budget review, Project kickoff, Garden party, Book club, Team offsite, Parent evening, Design workshop,
+    Sales training, Board meeting, Choir rehearsal, Quarterly report, Hiring round, Product launch, Safety drill,
+    Summer camp, Charity run
+    """
+)
+ROOMS = _listed("Aspen, Birch, Cedar, Maple, Willow, Juniper")
+BILLS = _listed("Internet, Water, Electricity, Gym, Insurance, Rent, Phone, Gas")
+EMAIL_LABELS = _listed("work, personal, travel, finance")
+ALARMS = _listed("Wake up, Take medicine, Yoga, Water plants, Call home, Leave for work, Stand-up meeting, Study")
+SHOPS = _listed(
+    "Northwind Goods, Bright Basket, Corner Depot, Urban Shelf, Summit Supply, Harbor Market, Maple Store, Pixel Bay"
+)
+COLORS = _listed("black, white, blue, red, green")
+PRODUCTS = _listed(
+    """
+    Desk Lamp, Water Bottle, Yoga Mat, Backpack, Coffee Grinder, Headphones, Board Game, Rain Jacket, Toaster,
+    Keyboard, Picture Frame, Hiking Boots, Tea Kettle, Phone Case, Camping Chair, Notebook Set
+    """
+)
+BRANDS = _listed("Alpine, Lumo, Nordvik, Terra, Zephyr, Orion")
+STREETS = _listed("Elm Street, Oak Avenue, Pine Road, Lake Drive, Hill Lane, Mill Street, Park Avenue, River Road")
+MONTHS = _listed("January, February, March, April, May, June, July, August, September, October, November, December")
+WEEKDAYS = _listed("monday, tuesday, wednesday, thursday, friday, saturday, sunday")
+REVIEWS = _listed("Love it, Not for me, On repeat, A bit long, Great voice, Better live, Solid, Overrated")

@@ -10,15 +10,16 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 import prost_lightning
 from prost_lightning.errors import UserError
-from prost_lightning.miniworld.build import WorldSize, build_world
+from prost_lightning.miniworld.build import Recipe, WorldSize, build_world
 from prost_lightning.miniworld.fingerprint import data_fingerprint
 from prost_lightning.miniworld.recipe import MINI_WORLD_FILE, WorldNote, read_note
 
-TINY = WorldSize(train=1, dev=1, test_normal=1, test_challenge=1)
+TINY = Recipe(size=WorldSize(3, 0, 0, 0), templates=("spotify_extreme_song",), supervisors=3)
 
 
 def note_of(root: Path) -> WorldNote:
@@ -81,7 +82,7 @@ def test_a_finished_world_is_returned_at_once(mini_world: Path) -> None:
     note = note_of(mini_world)
     before = (mini_world / "data" / MINI_WORLD_FILE).stat().st_mtime_ns
     start = time.monotonic()
-    assert build_world(mini_world, seed=note.seed, size=note.size) == mini_world
+    assert build_world(mini_world, note.recipe) == mini_world
     assert time.monotonic() - start < 2
     assert (mini_world / "data" / MINI_WORLD_FILE).stat().st_mtime_ns == before
 
@@ -89,14 +90,14 @@ def test_a_finished_world_is_returned_at_once(mini_world: Path) -> None:
 def test_another_world_at_the_same_place_is_refused(mini_world: Path) -> None:
     note = note_of(mini_world)
     with pytest.raises(UserError, match=f"seed {note.seed}, asked for {note.seed + 1}"):
-        build_world(mini_world, seed=note.seed + 1, size=note.size)
+        build_world(mini_world, msgspec.structs.replace(note.recipe, seed=note.seed + 1))
 
 
 def test_foreign_data_is_never_touched(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "mine.txt").write_text("keep")
     with pytest.raises(UserError, match="no generated world"):
-        build_world(tmp_path, size=TINY)
+        build_world(tmp_path, TINY)
     assert (tmp_path / "data" / "mine.txt").read_text() == "keep"
 
 
@@ -106,7 +107,7 @@ def test_two_builds_are_byte_identical_and_a_killed_one_leaves_nothing(mini_worl
     root = tmp_path / "again"
     code = (
         "from pathlib import Path; from prost_lightning.miniworld.build import *; "
-        f"build_world(Path({str(root)!r}), seed=1, size=WorldSize(1, 1, 1, 1), progress=False)"
+        f"build_world(Path({str(root)!r}), Recipe(seed=1, supervisors=3), progress=False)"
     )
     environment = os.environ | {"PYTHONPATH": str(Path(prost_lightning.__file__).parent.parent)}
     killed = subprocess.Popen([sys.executable, "-c", code], env=environment, cwd=tmp_path)
@@ -119,7 +120,7 @@ def test_two_builds_are_byte_identical_and_a_killed_one_leaves_nothing(mini_worl
     killed.wait()
     assert not root.exists()
 
-    build_world(root, seed=note.seed, size=note.size, progress=False)
+    build_world(root, note.recipe, progress=False)
     assert not list(tmp_path.glob(".again.building-*"))
     first, second = files_of(mini_world), files_of(root)
     assert sorted(second) == sorted(first)

@@ -12,10 +12,17 @@ from prost_lightning.appworld.data import load_script
 from prost_lightning.appworld.evaluate import Evaluator, TaskResult
 from prost_lightning.appworld.pool import AppWorldPool
 from prost_lightning.miniworld.recipe import read_note
-from prost_lightning.miniworld.scenarios import TEMPLATES
 from prost_lightning.miniworld.script import Answer, Script
 
-NAMES = [template.name for template in TEMPLATES]
+NAMES = [
+    "spotify_extreme_song",
+    "spotify_like_long_songs",
+    "venmo_total",
+    "note_to_project",
+    "phone_text_contact",
+    "spotify_artist_playlist",
+    "email_note",
+]
 
 # What somebody careless might do besides the task, in an app that every task's person has.
 SIDE_EFFECT = """
@@ -86,7 +93,7 @@ def test_a_wrong_answer_fails(engine: Engine, template: str) -> None:
     assert not result.success
 
 
-@pytest.mark.parametrize("template", ["venmo_pay_contacts", "note_to_project", "email_note", "phone_text_contact"])
+@pytest.mark.parametrize("template", ["note_to_project", "email_note", "phone_text_contact"])
 def test_doing_the_last_step_twice_fails(engine: Engine, template: str) -> None:
     script = engine.script(template)
     codes = [step.code for step in script.steps]
@@ -94,7 +101,7 @@ def test_doing_the_last_step_twice_fails(engine: Engine, template: str) -> None:
     assert not result.success
 
 
-PAGED = ["spotify_extreme_song", "spotify_like_long_songs", "venmo_total", "venmo_pay_contacts", "phone_text_contact"]
+PAGED = ["spotify_extreme_song", "spotify_like_long_songs", "venmo_total", "phone_text_contact"]
 
 
 @pytest.mark.parametrize("template", PAGED)
