@@ -70,33 +70,31 @@ def plan_epoch(
         shuffle: Seed of the order; None keeps sequences in theirs.
     """
     lengths, supervised = table.per_sequence(visible)
-    parts = []
-    for code in np.unique(table.role):
-        rows = np.flatnonzero((table.role == code) & (lengths > 0)).astype(np.int32)
+    parts: dict[Role, tuple[Integers, Integers]] = {}
+    planned = 0
+    for role in table.roles:
+        rows = np.flatnonzero((table.role == ROLES.index(role)) & (lengths > 0)).astype(np.int32)
         if len(rows) == 0:
             continue
-        generator = None if shuffle is None else _generator(f"{shuffle} {ROLES[code]}")
+        generator = None if shuffle is None else _generator(f"{shuffle} {role}")
+        packing = pack(lengths.take(rows), tokens_per_batch, generator)
+        rows = rows.take(packing.order)
+        labelled = np.add.reduceat(supervised.take(rows), packing.start)
+        batches = np.stack([packing.start, packing.end, packing.tokens, labelled], axis=1)
         if generator is not None:
-            generator.shuffle(rows)
-        order, offsets = pack(lengths[rows], tokens_per_batch)
-        rows = rows[order]
-        batches = np.arange(len(offsets) - 1, dtype=np.int32)
-        if generator is not None:
-            generator.shuffle(batches)
-        start, end = _steps(offsets[batches], offsets[batches + 1], lengths[rows], batches_per_step)
-        parts.append((code, rows, start, end))
+            batches = batches.take(generator.permutation(len(batches)), axis=0)
+        steps = _group(batches, lengths, supervised, rows, batches_per_step)
+        steps[..., :2] += planned
+        planned += len(rows)
+        parts[role] = rows, steps
     if not parts:
         empty = np.zeros((0, batches_per_step), np.int32)
         return EpochPlan(visible, empty[:, 0], empty, empty, np.zeros(0, np.int8), empty, empty)
-    sequences = np.concatenate([rows for _, rows, _, _ in parts])
-    role, order = interleave({ROLES[code]: len(start) for code, _, start, _ in parts})
-    before = np.cumsum([0, *(len(rows) for _, rows, _, _ in parts[:-1])])
-    start, end = (
-        np.concatenate([part[index] + shift for part, shift in zip(parts, before, strict=True)])[order].astype(np.int32)
-        for index in (2, 3)
-    )
-    tokens, labelled = (_sums(column[sequences], start, end) for column in (lengths, supervised))
-    return EpochPlan(visible, sequences, start, end, role, tokens, labelled)
+    roles, order = interleave({role: len(steps) for role, (_, steps) in parts.items()})
+    steps = np.concatenate([steps for _, steps in parts.values()]).take(order, axis=0)
+    start, end, tokens, labelled = (np.ascontiguousarray(steps[..., column]) for column in range(4))
+    sequences = np.concatenate([rows for rows, _ in parts.values()])
+    return EpochPlan(visible, sequences, start, end, roles, tokens, labelled)
 
 
 def count_steps(
@@ -129,43 +127,39 @@ def interleave(steps: dict[Role, int]) -> tuple[Codes, Integers]:
     return role[order], order
 
 
-def _steps(start: Integers, end: Integers, lengths: Integers, batches_per_step: int) -> tuple[Integers, Integers]:
+def _group(
+    batches: Integers, lengths: Integers, supervised: Integers, rows: Integers, batches_per_step: int
+) -> Integers:
     """Groups a role's micro-batches into steps, and divides those of the last step until it is full.
 
     Args:
-        start: First sequence of each micro-batch, shape (batches,).
-        end: One past its last.
-        lengths: Tokens of each sequence.
+        batches: Start and end in ``rows``, tokens, and tokens with a label of each micro-batch, shape (batches, 4).
+        lengths: Tokens of each row of the table.
+        supervised: Its tokens with a label.
+        rows: Rows of the table, micro-batch by micro-batch.
         batches_per_step: Micro-batches in a step.
 
     Returns:
-        Start and end again, both of shape (steps, batches_per_step).
+        The same of each micro-batch, shape (steps, batches_per_step, 4).
     """
-    whole = len(start) // batches_per_step * batches_per_step
-    last = list(zip(start[whole:].tolist(), end[whole:].tolist(), strict=True))
+    whole = len(batches) // batches_per_step * batches_per_step
+    last = batches[whole:].tolist()
     while 0 < len(last) < batches_per_step:
-        divisible = [bounds for bounds in last if bounds[1] - bounds[0] > 1]
+        divisible = [batch for batch in last if batch[1] - batch[0] > 1]
         if not divisible:
-            last += [(0, 0)] * (batches_per_step - len(last))
+            last += [[0, 0, 0, 0]] * (batches_per_step - len(last))
             break
-        longest = max(divisible, key=lambda bounds: int(lengths[bounds[0] : bounds[1]].sum()))
-        cumulated = np.cumsum(lengths[longest[0] : longest[1]])
-        cut = longest[0] + 1 + int(np.argmin(np.abs(2 * cumulated[:-1] - cumulated[-1])))
+        longest = max(divisible, key=lambda batch: batch[2])
+        start, end, tokens, _ = longest
+        so_far = np.cumsum(lengths[rows[start:end]])
+        cut = start + 1 + int(np.argmin(np.abs(2 * so_far[:-1] - tokens)))
         place = last.index(longest)
-        last[place : place + 1] = [(longest[0], cut), (cut, longest[1])]
-    bounds = np.array(last, np.int32).reshape(-1, 2)
-    shape = (-1, batches_per_step)
-    return (
-        np.concatenate([start[:whole], bounds[:, 0]]).reshape(shape),
-        np.concatenate([end[:whole], bounds[:, 1]]).reshape(shape),
-    )
-
-
-def _sums(values: Integers, start: Integers, end: Integers) -> Integers:
-    """Sums over ``values[start:end]``, for arrays of bounds."""
-    cumulated = np.zeros(len(values) + 1, np.int64)
-    np.cumsum(values, out=cumulated[1:])
-    return (cumulated[end] - cumulated[start]).astype(np.int32)
+        last[place : place + 1] = [
+            [first, past, int(lengths[rows[first:past]].sum()), int(supervised[rows[first:past]].sum())]
+            for first, past in ((start, cut), (cut, end))
+        ]
+    divided = np.array(last, np.int32).reshape(-1, 4)
+    return np.concatenate([batches[:whole], divided]).reshape(-1, batches_per_step, 4)
 
 
 def _generator(seed: str) -> np.random.Generator:

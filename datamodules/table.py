@@ -125,7 +125,7 @@ class SequenceTable:
     def __len__(self) -> int:
         return len(self.role)
 
-    @property
+    @cached_property
     def roles(self) -> list[Role]:
         """Roles that have a sequence, in the order of :data:`~prost_lightning.trajectory.ROLES`."""
         return [ROLES[code] for code in np.unique(self.role)]
@@ -141,7 +141,7 @@ class SequenceTable:
         """
         if len(self) == 0:
             return np.zeros(0, np.int32), np.zeros(0, np.int32)
-        active = visible[self.turn_item]
+        active = visible.take(self.turn_item)
         starts = self.turn_offset[:-1]
         lengths = np.maximum.reduceat(self.turn_end * active, starts)
         supervised = np.add.reduceat((self.turn_end - self.turn_start) * active, starts)
