@@ -250,7 +250,7 @@ class AppWorldEval(Callback):
         missing = [task for task in tasks if task not in by_task]
         if missing:
             if self._arena is None:
-                self._arena = Arena(self.root, directory / ENGINE_DIR, self.engine_limits)
+                self._arena = Arena(self.root, directory / ENGINE_DIR, self.engine_limits, self.concurrency)
             played = self._arena.play(
                 missing,
                 split=self.split,

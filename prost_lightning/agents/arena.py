@@ -12,6 +12,7 @@ from prost_lightning.agents.limits import DEFAULT_LIMITS, EpisodeLimits
 from prost_lightning.agents.policy import Policy
 from prost_lightning.agents.runner import run_episodes
 from prost_lightning.agents.tasks import templates
+from prost_lightning.appworld.blocking import BlockingPool
 from prost_lightning.appworld.data import world_name
 from prost_lightning.appworld.evaluate import Evaluator
 from prost_lightning.appworld.pool import AppWorldPool, EngineLimits
@@ -25,14 +26,19 @@ class Arena:
         root: World root.
         output_dir: Where the engine writes the databases that episodes leave behind, and the evaluator reads them.
         engine_limits: What one worker may use up; raised where an episode's own limits ask for more.
+        concurrency: Most episodes at once.
     """
 
-    def __init__(self, root: Path, output_dir: Path, engine_limits: EngineLimits | None = None) -> None:
+    def __init__(
+        self, root: Path, output_dir: Path, engine_limits: EngineLimits | None = None, concurrency: int = 8
+    ) -> None:
+        self.concurrency = concurrency
         self.world = world_name(root)
         self._templates = templates(root)
         self._engine_limits = engine_limits or EngineLimits()
         with ExitStack() as stack:
-            self._pool = stack.enter_context(AppWorldPool(root, output_dir, self._engine_limits))
+            pool = AppWorldPool(root, output_dir, self._engine_limits, episodes=concurrency)
+            self._pool = stack.enter_context(BlockingPool(pool))
             self._evaluator = stack.enter_context(Evaluator(root, output_dir))
             self._stack = stack.pop_all()
 
@@ -47,11 +53,14 @@ class Arena:
         critic: bool = True,
         limits: EpisodeLimits = DEFAULT_LIMITS,
         seed: int = 0,
-        concurrency: int = 8,
+        concurrency: int | None = None,
         on_end: Callable[[Trajectory], None] | None = None,
         progress: bool = True,
     ) -> list[Trajectory]:
-        """Plays one episode a task; see :func:`~prost_lightning.agents.runner.run_episodes` for the arguments."""
+        """Plays one episode a task; see :func:`~prost_lightning.agents.runner.run_episodes` for the arguments.
+
+        ``concurrency`` is the arena's unless fewer episodes at once are asked for.
+        """
         return run_episodes(
             task_ids,
             split=split,
@@ -64,7 +73,7 @@ class Arena:
             engine_limits=engine_limits_for(limits, self._engine_limits),
             experiment=experiment,
             seed=seed,
-            concurrency=concurrency,
+            concurrency=self.concurrency if concurrency is None else concurrency,
             critic=critic,
             templates=self._templates,
             on_end=on_end,

@@ -139,7 +139,7 @@ def collect(
         # The databases that collected episodes leave behind are of no more use once they have been judged.
         with (
             tempfile.TemporaryDirectory(prefix="prost-collect-") as scratch,
-            Arena(root, Path(scratch), engine_limits) as arena,
+            Arena(root, Path(scratch), engine_limits, concurrency) as arena,
         ):
             for one in seeds:
                 player = policy.with_seed(one) if isinstance(policy, Teacher) else policy

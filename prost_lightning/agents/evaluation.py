@@ -74,7 +74,7 @@ def evaluate(
     missing = [task_id for task_id in task_ids if task_id not in by_task]
     if missing:
         file.create()
-        with Arena(root, output_dir / ENGINE_DIR, engine_limits) as arena:
+        with Arena(root, output_dir / ENGINE_DIR, engine_limits, concurrency) as arena:
             played = arena.play(
                 missing,
                 split=split,

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import time
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 
 #: A side that reads nothing for so long is given up: what it was told would otherwise block the sender for ever.
 _SEND_SECONDS = 60.0
+_MAX_LINE_BYTES = 4 << 20
 
 
 class ChannelClosedError(ConnectionError):
@@ -25,7 +28,7 @@ class Channel:
         max_line_bytes: Longest line that is accepted, so that a worker gone wrong cannot fill this process's memory.
     """
 
-    def __init__(self, connection: socket.socket, max_line_bytes: int = 4 << 20) -> None:
+    def __init__(self, connection: socket.socket, max_line_bytes: int = _MAX_LINE_BYTES) -> None:
         self._connection = connection
         self._max_line_bytes = max_line_bytes
         self._buffer = bytearray()
@@ -36,10 +39,9 @@ class Channel:
         Raises:
             ChannelClosedError: The other side is gone, or does not read.
         """
-        line = json.dumps(message, ensure_ascii=False).encode(errors="replace") + b"\n"
         try:
             self._connection.settimeout(_SEND_SECONDS)
-            self._connection.sendall(line)
+            self._connection.sendall(_encode(message))
         except OSError as error:
             raise ChannelClosedError(str(error)) from error
 
@@ -77,13 +79,7 @@ class Channel:
             self._buffer += chunk
         line = bytes(self._buffer[:end])
         del self._buffer[: end + 1]
-        try:
-            message = msgspec.json.decode(line)
-        except RecursionError as error:
-            raise ValueError("a message is nested too deep") from error
-        if not isinstance(message, dict):
-            raise ValueError(f"a message is not an object but {type(message).__name__}")
-        return message
+        return _decode(line)
 
     def finish(self, seconds: float) -> bool:
         """Says that nothing more will be sent, and waits until the other side has gone.
@@ -110,3 +106,87 @@ class Channel:
     def close(self) -> None:
         """Closes this end at once."""
         self._connection.close()
+
+
+class AsyncChannel:
+    """The same conversation, for whoever has an event loop and holds many of them. Made by :meth:`over`."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    async def over(cls, connection: socket.socket, max_line_bytes: int = _MAX_LINE_BYTES) -> AsyncChannel:
+        """Takes a connected stream socket over.
+
+        Args:
+            connection: The socket; the channel owns it from now on.
+            max_line_bytes: Longest line that is accepted.
+        """
+        return cls(*await asyncio.open_connection(sock=connection, limit=max_line_bytes))
+
+    async def send(self, message: dict[str, Any]) -> None:
+        """Sends one message; see :meth:`Channel.send`.
+
+        Raises:
+            ChannelClosedError: The other side is gone, or does not read.
+        """
+        try:
+            self._writer.write(_encode(message))
+            async with asyncio.timeout(_SEND_SECONDS):
+                await self._writer.drain()
+        except OSError as error:
+            raise ChannelClosedError(str(error)) from error
+
+    async def receive(self, seconds: float | None = None) -> dict[str, Any]:
+        """Waits for one message; see :meth:`Channel.receive`.
+
+        Args:
+            seconds: Wall seconds to wait at most; None waits for ever.
+
+        Returns:
+            The message.
+
+        Raises:
+            TimeoutError: Nothing complete came in time.
+            ChannelClosedError: The other side is gone.
+            ValueError: What came is not a message.
+        """
+        try:
+            async with asyncio.timeout(seconds):
+                line = await self._reader.readline()
+        except ConnectionError as error:
+            raise ChannelClosedError(str(error)) from error
+        if not line.endswith(b"\n"):
+            raise ChannelClosedError("the other side closed the connection")
+        return _decode(line)
+
+    async def finish(self, seconds: float) -> None:
+        """Says that nothing more will be sent, and waits until the other side has gone.
+
+        Args:
+            seconds: Wall seconds to wait at most.
+        """
+        with suppress(OSError):  # A timeout is one, too.
+            async with asyncio.timeout(seconds):
+                self._writer.write_eof()
+                while await self._reader.read(1 << 16):
+                    pass
+
+    def close(self) -> None:
+        """Closes this end at once."""
+        self._writer.transport.abort()
+
+
+def _encode(message: dict[str, Any]) -> bytes:
+    return json.dumps(message, ensure_ascii=False).encode(errors="replace") + b"\n"
+
+
+def _decode(line: bytes) -> dict[str, Any]:
+    try:
+        message = msgspec.json.decode(line)
+    except RecursionError as error:
+        raise ValueError("a message is nested too deep") from error
+    if not isinstance(message, dict):
+        raise ValueError(f"a message is not an object but {type(message).__name__}")
+    return message

@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
-from prost_lightning.appworld.channel import ChannelClosedError
-from prost_lightning.appworld.launcher import Launcher
+from prost_lightning.appworld.channel import Channel, ChannelClosedError
+from prost_lightning.appworld.launcher import Launcher, WorkerStartError
 from prost_lightning.appworld.pool import EngineLimits
 from prost_lightning.appworld.sub_task_checks import none_done
 from prost_lightning.errors import UserError
@@ -22,6 +22,7 @@ from prost_lightning.trajectory import CheckedSubTask
 
 #: AppWorld needs about 0.05 s. What an episode saved comes from a model's code, so even reading it is bounded.
 _LIMITS = EngineLimits(episode_seconds=120.0)
+_ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ class Evaluator:
         self.close()
 
     def _ask(self, experiment: str, task_id: str) -> dict[str, Any]:
-        """Has an episode judged; a second time if the process died meanwhile, since judging changes nothing."""
+        """Has an episode judged; again if the process died meanwhile, since judging changes nothing."""
         job = {
             "kind": "evaluate",
             "task_id": task_id,
@@ -112,20 +113,27 @@ class Evaluator:
             "root": str(self._root.resolve()),
             "limits": dataclasses.asdict(_LIMITS),
         }
-        try:
+        for attempt in range(1, _ATTEMPTS + 1):
             try:
                 return self._judge(job)
-            except ChannelClosedError:
-                return self._judge(job)
-        except (ChannelClosedError, TimeoutError, ValueError) as error:
-            return {"failed": "env_error", "detail": f"the evaluator's process failed: {error}"}
+            except (TimeoutError, ValueError) as error:
+                failure: Exception = error
+                break
+            except ChannelClosedError as error:
+                failure = error
+            except WorkerStartError:
+                if attempt == _ATTEMPTS:
+                    raise
+        return {"failed": "env_error", "detail": f"the evaluator's process failed: {failure}"}
 
     def _judge(self, job: dict[str, Any]) -> dict[str, Any]:
         running = self._launcher.submit(job)
+        channel = Channel(running.connection)
         try:
-            return running.channel.receive(_LIMITS.episode_seconds)
+            return channel.receive(_LIMITS.episode_seconds)
         finally:
-            self._launcher.end(running, kill=True)
+            self._launcher.end(running)
+            channel.close()
 
     def _difficulty(self, task_id: str) -> int:
         path = self._root / "data" / "tasks" / task_id / "ground_truth" / "metadata.json"

@@ -38,10 +38,10 @@ class WorkerStartError(UserError):
 
 @dataclass(frozen=True)
 class Job:
-    """A running child of the worker process."""
+    """A running child of the worker process, and this process's end of the socket to it."""
 
     number: int
-    channel: Channel
+    connection: socket.socket
 
 
 class Launcher:
@@ -107,7 +107,7 @@ class Launcher:
             job: What :mod:`prost_lightning.appworld.worker` expects.
 
         Returns:
-            The running job; :meth:`end` must be called on it.
+            The running job. Whoever asked owns its socket, and must call :meth:`end` on it.
 
         Raises:
             UserError: The worker process has never come up.
@@ -131,19 +131,13 @@ class Launcher:
             raise
         finally:
             theirs.close()
-        return Job(number, Channel(ours))
+        return Job(number, ours)
 
-    def end(self, job: Job, *, kill: bool = False) -> None:
-        """Ends a job: politely at first unless told otherwise, and in any case with SIGKILL to all of its processes."""
-        if not kill:
-            job.channel.finish(_FINISH_SECONDS)
+    def end(self, job: Job) -> None:
+        """Kills all of a job's processes that are left."""
         with self._lock, contextlib.suppress(OSError):  # If the worker is gone, so are its children.
             if not self._closed:
                 self._send({"end": job.number})
-        if kill:
-            # The file system must be at rest before anyone reads what the episode saved.
-            job.channel.finish(_FINISH_SECONDS)
-        job.channel.close()
 
     def close(self) -> None:
         """Kills all jobs, ends the worker process and removes its scratch directory."""

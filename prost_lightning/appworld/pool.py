@@ -1,23 +1,28 @@
-"""Episodes on the real AppWorld engine, each in a fresh process that can be killed.
+"""Episodes on the real AppWorld engine, each in a fresh process that can be killed, many at once on one event loop.
 
 Example:
-    with AppWorldPool(root, output_dir) as pool, pool.open("82e2fac_1", "my-experiment") as session:
-        print(session.execute("print(apis.supervisor.show_profile())").output)
+    async with AppWorldPool(root, output_dir) as pool, pool.open("82e2fac_1", "my-experiment") as session:
+        observation = await session.execute("print(apis.supervisor.show_profile())")
+
+Code without an event loop uses :class:`prost_lightning.appworld.blocking.BlockingPool`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import re
 import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
-from prost_lightning.appworld.channel import ChannelClosedError
+from prost_lightning.appworld.channel import AsyncChannel, ChannelClosedError
 from prost_lightning.appworld.jobs import truncate
 from prost_lightning.appworld.launcher import Job, Launcher, WorkerStartError
 from prost_lightning.errors import UserError
@@ -25,6 +30,7 @@ from prost_lightning.errors import UserError
 #: Why an episode's process may say that it ended: a model's code can write into its channel, so nothing else is taken.
 _FAILURES = ("env_error", "limit:memory")
 _DETAIL_CHARS = 500
+_FINISH_SECONDS = 5.0
 _EXPERIMENT_NAME = re.compile(r"[\w.=+@-]*\w[\w.=+@-]*(/[\w.=+@-]*\w[\w.=+@-]*)*", re.ASCII)
 
 
@@ -128,31 +134,32 @@ class EngineError(RuntimeError):
 
     Attributes:
         end_reason: ``env_error``, ``limit:execute_seconds``, ``limit:episode_seconds`` or ``limit:memory``.
+        lost: Whether the engine's process vanished without a word or could not be had. That need not be the episode's
+            doing (somebody killed it, memory ran out), so the same steps may well succeed on a new one.
     """
 
-    def __init__(self, end_reason: str, detail: str) -> None:
+    def __init__(self, end_reason: str, detail: str, *, lost: bool = False) -> None:
         super().__init__(detail)
         self.end_reason = end_reason
+        self.lost = lost
 
 
 class EngineSession:
-    """One episode. Made by :meth:`AppWorldPool.open`; for one thread at a time.
+    """One episode. Made by :meth:`AppWorldPool.open`; for one task at a time.
 
     Attributes:
         task: What the agent is told about the task.
         experiment: Name under which the episode is saved.
     """
 
-    def __init__(self, launcher: Launcher, job: Job, limits: EngineLimits, experiment: str) -> None:
-        self._launcher = launcher
-        self._job = job
+    def __init__(self, process: _EpisodeProcess, task: TaskInfo, experiment: str, limits: EngineLimits) -> None:
+        self._process = process
         self._limits = limits
-        self._deadline = time.monotonic() + limits.episode_seconds
-        self._open = True
+        self._deadline = process.started + limits.episode_seconds
+        self.task = task
         self.experiment = experiment
-        self.task = self._receive(TaskInfo, limits.open_seconds, "env_error", "opening the world")
 
-    def execute(self, code: str) -> Observation:
+    async def execute(self, code: str) -> Observation:
         """Runs Python in the world.
 
         Args:
@@ -164,17 +171,11 @@ class EngineSession:
         Raises:
             EngineError: The process died, hung or ran into a limit. The session is closed then.
         """
-        if not self._open:
-            raise EngineError("env_error", "this episode's engine is closed")
         started = time.monotonic()
         seconds, reason = self._limits.execute_seconds + self._limits.grace_seconds, "limit:execute_seconds"
         if self._deadline - started < seconds:
             seconds, reason = self._deadline - started, "limit:episode_seconds"
-        try:
-            self._job.channel.send({"code": code})
-        except ChannelClosedError as error:
-            raise self._fail("env_error", f"the engine's process is gone: {error}") from error
-        answer = self._receive(_Executed, seconds, reason, "an execution")
+        answer = await self._process.ask({"code": code}, _Executed, seconds, reason, "an execution")
         output = truncate(answer.output, self._limits.output_chars)
         return Observation(
             output=output,
@@ -185,67 +186,116 @@ class EngineSession:
             gave_up=answer.gave_up,
         )
 
-    def close(self) -> None:
+    @property
+    def closed(self) -> bool:
+        """Whether the episode is over, by :meth:`close` or by an :class:`EngineError`."""
+        return self._process.ended
+
+    async def close(self) -> None:
         """Ends the episode's process. What was done so far is already saved."""
-        if self._open:
-            self._open = False
-            self._launcher.end(self._job)
+        await self._process.end()
 
-    def __enter__(self) -> EngineSession:
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+class _EpisodeProcess:
+    """The running process of one episode, asked one thing at a time.
 
-    def _receive(self, kind: type[_Answer], seconds: float, late_reason: str, what: str) -> _Answer:
-        """Waits for the process's answer; every way not to get one of this kind ends the episode."""
+    Args:
+        launcher: Whose child it is.
+        job: The child.
+        channel: To the child.
+        on_end: Called once it is over.
+    """
+
+    def __init__(self, launcher: Launcher, job: Job, channel: AsyncChannel, on_end: Callable[[], None]) -> None:
+        self._launcher = launcher
+        self._job = job
+        self._channel = channel
+        self._on_end = on_end
+        self._ending: asyncio.Task[None] | None = None
+        self.started = time.monotonic()
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is over, or about to be."""
+        return self._ending is not None
+
+    async def ask(
+        self, question: dict[str, Any] | None, kind: type[_Answer], seconds: float, late_reason: str, what: str
+    ) -> _Answer:
+        """Sends a message (None: it speaks unasked) and waits for the answer; not to get one ends the process."""
+        if self.ended:
+            raise EngineError("env_error", "this episode's engine is closed")
         try:
-            answer = self._job.channel.receive(max(0.0, seconds))
+            if question is not None:
+                await self._channel.send(question)
+            answer = await self._channel.receive(max(0.0, seconds))
             if "failed" not in answer:
                 return msgspec.convert(answer, kind)
-        except TimeoutError as error:
-            raise self._fail(late_reason, f"{what} did not end within {seconds:.1f} s") from error
+            reason = answer["failed"] if answer["failed"] in _FAILURES else "env_error"
+            failure = EngineError(reason, str(answer.get("detail") or "the engine's process gave no reason"))
+        except TimeoutError:
+            failure = EngineError(late_reason, f"{what} did not end within {seconds:.1f} s")
         except ChannelClosedError as error:
-            raise self._fail("env_error", f"the engine's process died during {what}") from error
+            failure = EngineError("env_error", f"the engine's process died during {what} ({error})", lost=True)
         except ValueError as error:
-            raise self._fail("env_error", f"the engine's process answered nonsense: {error}") from error
-        except BaseException:  # Ctrl-C: leave nothing running.
-            self._fail("env_error", "interrupted")
+            failure = EngineError("env_error", f"the engine's process answered nonsense: {error}")
+        except BaseException:  # Ctrl-C, or a task that was cancelled: leave nothing running.
+            await self.end(kill=True)
             raise
-        reason = answer["failed"] if answer["failed"] in _FAILURES else "env_error"
-        detail = str(answer.get("detail") or "the engine's process gave no reason")
-        raise self._fail(reason, detail[:_DETAIL_CHARS])
+        await self.end(kill=True)
+        raise EngineError(failure.end_reason, str(failure)[:_DETAIL_CHARS], lost=failure.lost)
 
-    def _fail(self, end_reason: str, detail: str) -> EngineError:
-        """Kills the process and makes the error to raise."""
-        if self._open:
-            self._open = False
-            self._launcher.end(self._job, kill=True)
-        return EngineError(end_reason, detail)
+    async def end(self, *, kill: bool = False) -> None:
+        """Ends it: politely at first unless told otherwise, and in any case with SIGKILL to all of its processes."""
+        if self._ending is None:
+            self._ending = asyncio.create_task(self._end(kill))
+        await asyncio.shield(self._ending)
+
+    async def _end(self, kill: bool) -> None:
+        try:
+            if not kill:
+                await self._channel.finish(_FINISH_SECONDS)
+            await asyncio.to_thread(self._launcher.end, self._job)
+            if kill:
+                # The file system must be at rest before anyone reads what the episode saved.
+                await self._channel.finish(_FINISH_SECONDS)
+        finally:
+            self._channel.close()
+            self._on_end()
 
 
 class AppWorldPool:
-    """Opens episodes on the AppWorld engine. Thread-safe.
+    """Opens episodes on the AppWorld engine; for one event loop.
 
     One preloaded worker process forks a fresh, confined child for each episode: no network, no ground truth, nothing of
-    this process's environment. How many run at once is up to the caller.
+    this process's environment. Many pools, in one process or in several, may share a world and an output directory, if
+    each uses experiment names of its own.
 
     Args:
         root: World root, the directory that has ``data/``.
         output_dir: Episodes are saved below it, in ``experiments/outputs/<experiment>/tasks/<task_id>/``, as AppWorld
             does; the worker's log is ``engine.log``.
         limits: What one episode may use, unless it is opened with others.
+        episodes: Most episodes at once. Opening one more waits until one has ended.
         isolate: Whether to use Linux namespaces where the system allows it; off is for systems that get them wrong.
 
     Raises:
-        UserError: There is no world at ``root``.
+        UserError: There is no world at ``root``, or ``episodes`` is below 1.
     """
 
     def __init__(
-        self, root: Path, output_dir: Path, limits: EngineLimits = _DEFAULT_LIMITS, *, isolate: bool = True
+        self,
+        root: Path,
+        output_dir: Path,
+        limits: EngineLimits = _DEFAULT_LIMITS,
+        *,
+        episodes: int = 8,
+        isolate: bool = True,
     ) -> None:
+        if episodes < 1:
+            raise UserError(f"an engine pool of {episodes} episodes: set it to 1 or more.")
+        self.episodes = episodes
+        self._slots = asyncio.Semaphore(episodes)
         self._limits = limits
         self._launcher = Launcher(root, output_dir, name="engine", with_ground_truth=False, isolate=isolate)
 
@@ -259,8 +309,19 @@ class AppWorldPool:
         """Whether episodes run in Linux namespaces; waits until the worker process is up."""
         return self._launcher.isolated
 
-    def open(self, task_id: str, experiment: str, limits: EngineLimits | None = None) -> EngineSession:
-        """Starts an episode.
+    @asynccontextmanager
+    async def open(
+        self, task_id: str, experiment: str, limits: EngineLimits | None = None
+    ) -> AsyncIterator[EngineSession]:
+        """Plays an episode in an ``async with`` block, at whose end it is closed; see :meth:`start`."""
+        session = await self.start(task_id, experiment, limits)
+        try:
+            yield session
+        finally:
+            await session.close()
+
+    async def start(self, task_id: str, experiment: str, limits: EngineLimits | None = None) -> EngineSession:
+        """Starts an episode, once fewer than ``episodes`` run.
 
         Args:
             task_id: As ``82e2fac_1``.
@@ -278,28 +339,34 @@ class AppWorldPool:
         if not _EXPERIMENT_NAME.fullmatch(experiment):
             raise UserError(f"experiment name {experiment!r}: use letters, digits and any of `_.=+@-`, parted by `/`.")
         limits = limits or self._limits
+        job = {
+            "kind": "episode",
+            "task_id": task_id,
+            "experiment": experiment,
+            "output": str(self._launcher.episode_directory(experiment, task_id)),
+            "limits": dataclasses.asdict(limits),
+        }
+        await self._slots.acquire()
         try:
-            job = self._launcher.submit(
-                {
-                    "kind": "episode",
-                    "task_id": task_id,
-                    "experiment": experiment,
-                    "output": str(self._launcher.episode_directory(experiment, task_id)),
-                    "limits": dataclasses.asdict(limits),
-                }
-            )
-        except (WorkerStartError, OSError) as error:
-            raise EngineError("env_error", str(error)) from error
-        return EngineSession(self._launcher, job, limits, experiment)
+            running = await asyncio.to_thread(self._launcher.submit, job)
+            channel = await AsyncChannel.over(running.connection)
+        except BaseException as error:
+            self._slots.release()
+            if isinstance(error, (WorkerStartError, OSError)):
+                raise EngineError("env_error", str(error), lost=True) from error
+            raise
+        process = _EpisodeProcess(self._launcher, running, channel, self._slots.release)
+        task = await process.ask(None, TaskInfo, limits.open_seconds, "env_error", "opening the world")
+        return EngineSession(process, task, experiment, limits)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Ends all episodes and the worker process."""
-        self._launcher.close()
+        await asyncio.to_thread(self._launcher.close)
 
-    def __enter__(self) -> AppWorldPool:
+    async def __aenter__(self) -> AppWorldPool:
         return self
 
-    def __exit__(
+    async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        await self.close()

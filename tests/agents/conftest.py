@@ -78,4 +78,4 @@ def arena(mini_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def started(arena: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets code that would start the engine use the one that is running, which saves some ten seconds a time."""
     for module in (collect, evaluation):
-        monkeypatch.setattr(module, "Arena", lambda root, output_dir, limits: nullcontext(arena))
+        monkeypatch.setattr(module, "Arena", lambda *settings: nullcontext(arena))

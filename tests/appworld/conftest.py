@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from prost_lightning.appworld.blocking import BlockingPool, BlockingSession
 from prost_lightning.appworld.data import load_script, load_task_ids
 from prost_lightning.appworld.evaluate import Evaluator
-from prost_lightning.appworld.pool import AppWorldPool, EngineSession
+from prost_lightning.appworld.pool import AppWorldPool
 
 
 @pytest.fixture(scope="session")
@@ -20,10 +21,10 @@ def output_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def pool(mini_world: Path, output_dir: Path) -> Iterator[AppWorldPool]:
+def pool(mini_world: Path, output_dir: Path) -> Iterator[BlockingPool]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WANDB_API_KEY", "only-for-the-training-process")
-        with AppWorldPool(mini_world, output_dir) as pool:
+        with BlockingPool(AppWorldPool(mini_world, output_dir)) as pool:
             yield pool
 
 
@@ -39,10 +40,10 @@ def task_ids(mini_world: Path) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def solve(mini_world: Path) -> Callable[[EngineSession], None]:
+def solve(mini_world: Path) -> Callable[[BlockingSession], None]:
     """Plays a task's own solution in an open episode."""
 
-    def play(session: EngineSession) -> None:
+    def play(session: BlockingSession) -> None:
         script = load_script(mini_world, session.task.task_id)
         for step in script.steps:
             observation = session.execute(step.code)

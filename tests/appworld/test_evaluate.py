@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from prost_lightning.appworld.blocking import BlockingPool, BlockingSession
 from prost_lightning.appworld.evaluate import (
     Evaluator,
     TaskResult,
@@ -19,7 +20,6 @@ from prost_lightning.appworld.evaluate import (
     task_goal_completion,
 )
 from prost_lightning.appworld.launcher import Job
-from prost_lightning.appworld.pool import AppWorldPool, EngineSession
 from prost_lightning.errors import UserError
 
 
@@ -27,10 +27,10 @@ def test_figures_equal_appworlds_own(
     mini_world: Path,
     output_dir: Path,
     tmp_path: Path,
-    pool: AppWorldPool,
+    pool: BlockingPool,
     evaluator: Evaluator,
     task_ids: list[str],
-    solve: Callable[[EngineSession], None],
+    solve: Callable[[BlockingSession], None],
 ) -> None:
     scenarios = sorted({task_id.split("_")[0] for task_id in task_ids})
     # One scenario solved, one solved but for a task, the others left alone.
@@ -93,7 +93,7 @@ def test_an_evaluator_that_dies_meanwhile_judges_again(
 
 
 def test_a_forged_state_is_not_replayed(
-    pool: AppWorldPool, evaluator: Evaluator, task_ids: list[str], output_dir: Path, tmp_path: Path
+    pool: BlockingPool, evaluator: Evaluator, task_ids: list[str], output_dir: Path, tmp_path: Path
 ) -> None:
     with pool.open(task_ids[0], "forged"):
         pass

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from prost_lightning.appworld.pool import AppWorldPool, EngineError, EngineLimits, EngineSession
+from prost_lightning.appworld.blocking import BlockingPool, BlockingSession
+from prost_lightning.appworld.pool import EngineError, EngineLimits
 
 # Short, so that a hostile turn costs a test two seconds.
 LIMITS = EngineLimits(execute_seconds=1.0, grace_seconds=1.0)
@@ -70,7 +71,7 @@ FATAL = {
 
 
 @pytest.mark.parametrize("kind", SEEN_BY_THE_AGENT)
-def test_the_agent_sees_what_went_wrong(pool: AppWorldPool, task_ids: list[str], kind: str) -> None:
+def test_the_agent_sees_what_went_wrong(pool: BlockingPool, task_ids: list[str], kind: str) -> None:
     code, message = SEEN_BY_THE_AGENT[kind]
     with pool.open(task_ids[0], "hostile", LIMITS) as session:
         observation = session.execute(code)
@@ -80,7 +81,7 @@ def test_the_agent_sees_what_went_wrong(pool: AppWorldPool, task_ids: list[str],
 
 
 @pytest.mark.parametrize("kind", FATAL)
-def test_costs_one_episode_and_its_reason_is_told(pool: AppWorldPool, task_ids: list[str], kind: str) -> None:
+def test_costs_one_episode_and_its_reason_is_told(pool: BlockingPool, task_ids: list[str], kind: str) -> None:
     code, reason = FATAL[kind]
     with pool.open(task_ids[0], "bystander") as bystander:
         bystander.execute("kept = 1")
@@ -97,7 +98,7 @@ def test_costs_one_episode_and_its_reason_is_told(pool: AppWorldPool, task_ids: 
         assert session.execute("print(6 * 7)").output.strip() == "42"
 
 
-def test_a_forged_output_is_shortened(pool: AppWorldPool, task_ids: list[str]) -> None:
+def test_a_forged_output_is_shortened(pool: BlockingPool, task_ids: list[str]) -> None:
     with pool.open(task_ids[0], "forged", LIMITS) as session:
         observation = session.execute(forge(ANSWER | {"output": "begin" + "x" * 100_000}))
         assert observation.output.startswith("begin")
@@ -105,10 +106,10 @@ def test_a_forged_output_is_shortened(pool: AppWorldPool, task_ids: list[str]) -
         assert observation.truncated
 
 
-def test_hoarded_memory_costs_the_episode(pool: AppWorldPool, task_ids: list[str]) -> None:
+def test_hoarded_memory_costs_the_episode(pool: BlockingPool, task_ids: list[str]) -> None:
     hoard = "hoard = []\ntry:\n  while True: hoard.append(bytearray(1 << 16))\nexcept MemoryError: pass"
 
-    def play(session: EngineSession) -> None:
+    def play(session: BlockingSession) -> None:
         session.execute(hoard)
         session.execute("print(apis.supervisor.show_profile())")
 
@@ -119,7 +120,7 @@ def test_hoarded_memory_costs_the_episode(pool: AppWorldPool, task_ids: list[str
         assert failure.value.end_reason in ("limit:memory", "limit:execute_seconds", "env_error")
 
 
-def test_an_episode_has_an_end(pool: AppWorldPool, task_ids: list[str]) -> None:
+def test_an_episode_has_an_end(pool: BlockingPool, task_ids: list[str]) -> None:
     with pool.open(task_ids[0], "long", EngineLimits(episode_seconds=2.0)) as session:
         assert not session.execute("print(1)").error
         with pytest.raises(EngineError) as failure:

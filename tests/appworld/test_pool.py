@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from prost_lightning.appworld.pool import AppWorldPool, EngineError, EngineLimits, EngineSession
+from prost_lightning.appworld.blocking import BlockingPool, BlockingSession
+from prost_lightning.appworld.pool import AppWorldPool, EngineError, EngineLimits
 from prost_lightning.errors import UserError
 
 Descendants = Callable[[int], set[int]]
@@ -22,7 +23,7 @@ linux_only = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="lo
 
 
 @pytest.fixture
-def session(pool: AppWorldPool, task_ids: list[str], request: pytest.FixtureRequest) -> Iterator[EngineSession]:
+def session(pool: BlockingPool, task_ids: list[str], request: pytest.FixtureRequest) -> Iterator[BlockingSession]:
     with pool.open(task_ids[0], request.node.name) as session:
         yield session
 
@@ -34,16 +35,16 @@ def plain_pool(
     task_ids: list[str],
     descendants: Descendants,
     gone_within: GoneWithin,
-) -> Iterator[AppWorldPool]:
+) -> Iterator[BlockingPool]:
     """As on a system without namespaces."""
-    with AppWorldPool(mini_world, tmp_path_factory.mktemp("plain"), isolate=False) as pool:
+    with BlockingPool(AppWorldPool(mini_world, tmp_path_factory.mktemp("plain"), isolate=False)) as pool:
         yield pool
         pool.open(task_ids[0], "left-open")
         processes = {pool.process_id} | descendants(pool.process_id)
     assert gone_within(1, processes)
 
 
-def test_the_agent_is_told_what_the_specification_says(session: EngineSession, mini_world: Path) -> None:
+def test_the_agent_is_told_what_the_specification_says(session: BlockingSession, mini_world: Path) -> None:
     specification = json.loads((mini_world / f"data/tasks/{session.task.task_id}/specs.json").read_bytes())
     assert session.task.instruction == specification["instruction"]
     assert session.task.email == specification["supervisor"]["email"]
@@ -51,7 +52,7 @@ def test_the_agent_is_told_what_the_specification_says(session: EngineSession, m
     assert {"spotify", "venmo", "supervisor", "api_docs"} <= session.task.app_descriptions.keys()
 
 
-def test_variables_persist_and_errors_are_observations(session: EngineSession) -> None:
+def test_variables_persist_and_errors_are_observations(session: BlockingSession) -> None:
     assert session.execute("x = 20").output == "Execution successful."
     observation = session.execute("print(x + 1)")
     assert (observation.output.strip(), observation.error, observation.truncated) == ("21", False, False)
@@ -63,7 +64,7 @@ def test_variables_persist_and_errors_are_observations(session: EngineSession) -
     assert session.execute("print(x)").output.strip() == "20"
 
 
-def test_completion_is_noticed_and_state_is_saved(session: EngineSession, output_dir: Path) -> None:
+def test_completion_is_noticed_and_state_is_saved(session: BlockingSession, output_dir: Path) -> None:
     assert not session.execute("print(1)").completed
     gave_up = session.execute("apis.supervisor.complete_task(status='fail')")
     assert (gave_up.completed, gave_up.gave_up) == (True, True)
@@ -76,7 +77,7 @@ def test_completion_is_noticed_and_state_is_saved(session: EngineSession, output
         session.execute("print(1)")
 
 
-def test_long_output_is_shortened(session: EngineSession, output_dir: Path) -> None:
+def test_long_output_is_shortened(session: BlockingSession, output_dir: Path) -> None:
     observation = session.execute("print('begin' + 'x' * 10_000_000 + 'end')")
     assert observation.truncated
     assert not observation.error
@@ -88,7 +89,7 @@ def test_long_output_is_shortened(session: EngineSession, output_dir: Path) -> N
     assert sum(path.stat().st_size for path in logs.iterdir()) < 100_000
 
 
-def test_many_threads_each_have_their_own_world(pool: AppWorldPool, task_ids: list[str]) -> None:
+def test_many_threads_each_have_their_own_world(pool: BlockingPool, task_ids: list[str]) -> None:
     def play(number: int) -> list[str]:
         task_id = task_ids[number % 3]
         with pool.open(task_id, f"threads-{number}") as session:
@@ -100,26 +101,28 @@ def test_many_threads_each_have_their_own_world(pool: AppWorldPool, task_ids: li
         assert list(threads.map(play, range(8))) == [[str(number)] * 3 for number in range(8)]
 
 
-def test_bad_input_is_named(pool: AppWorldPool, task_ids: list[str], tmp_path: Path) -> None:
+def test_bad_input_is_named(pool: BlockingPool, task_ids: list[str], tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no task 'nothing_1'"):
         pool.open("nothing_1", "bad")
     for name in ("../up", "/root", "a//b", "", ".", "a/../b", "a b"):
         with pytest.raises(UserError, match="experiment name"):
             pool.open(task_ids[0], name)
     with pytest.raises(UserError, match="world build"):
-        AppWorldPool(tmp_path, tmp_path)
+        BlockingPool(AppWorldPool(tmp_path, tmp_path))
     with pytest.raises(UserError, match="memory_gib"):
         EngineLimits(memory_gib=0)
 
 
-def test_the_environment_has_no_secret(session: EngineSession) -> None:
+def test_the_environment_has_no_secret(session: BlockingSession) -> None:
     observation = session.execute("import os, pathlib\nprint(' '.join(os.environ))")
     assert "HOME" in observation.output.split()
     assert "WANDB_API_KEY" not in observation.output
     assert "WANDB_API_KEY" not in session.execute("print(pathlib.Path('/proc/1/environ').read_text())").output
 
 
-def test_the_worlds_ground_truth_is_out_of_reach(session: EngineSession, pool: AppWorldPool, mini_world: Path) -> None:
+def test_the_worlds_ground_truth_is_out_of_reach(
+    session: BlockingSession, pool: BlockingPool, mini_world: Path
+) -> None:
     task_id = session.task.task_id
     observation = session.execute(f"from appworld.task import Task\nprint(Task.load('{task_id}').ground_truth)")
     assert observation.error
@@ -134,7 +137,7 @@ def test_an_engine_that_has_never_started_is_an_error_of_the_whole_run(
     mini_world: Path, tmp_path: Path, task_ids: list[str]
 ) -> None:
     shutil.copytree(mini_world / "data" / "tasks", tmp_path / "data" / "tasks")
-    with AppWorldPool(tmp_path, tmp_path) as pool:
+    with BlockingPool(AppWorldPool(tmp_path, tmp_path)) as pool:
         with pytest.raises(UserError, match=r"did not start .*engine\.log: \w*(Error|Exception)\b.*; build") as first:
             pool.open(task_ids[0], "one")
         assert "\n" not in str(first.value)
@@ -145,11 +148,11 @@ def test_an_engine_that_has_never_started_is_an_error_of_the_whole_run(
 
 class TestIsolation:
     @pytest.fixture(autouse=True)
-    def _isolated(self, pool: AppWorldPool) -> None:
+    def _isolated(self, pool: BlockingPool) -> None:
         if not pool.isolated:
             pytest.skip("this system allows no namespaces")
 
-    def test_sees_no_other_process_and_no_network(self, session: EngineSession) -> None:
+    def test_sees_no_other_process_and_no_network(self, session: BlockingSession) -> None:
         processes = session.execute("import os\nprint([e.name for e in os.scandir('/proc') if e.name.isdigit()])")
         assert processes.output.strip() == '["1"]'
         network = session.execute("__import__('socket').create_connection(('127.0.0.1', 22), 1)")
@@ -165,7 +168,7 @@ class TestIsolation:
         shutil.copytree(mini_world / "data", world / "data")
         (world / "trajectories.jsonl").write_text("solutions")
         listing = "print(*(entry.name for entry in __import__('os').scandir('{}')))"
-        with AppWorldPool(world, world / "runs") as pool, pool.open(task_ids[0], "hidden") as session:
+        with BlockingPool(AppWorldPool(world, world / "runs")) as pool, pool.open(task_ids[0], "hidden") as session:
             assert session.execute(listing.format(packages)).output.split() == ["worlds"]
             # Its own output is below the world here, and is still there.
             assert session.execute(listing.format(world)).output.split() == ["runs"]
@@ -173,7 +176,7 @@ class TestIsolation:
             assert profile.output.strip() == session.task.email
 
     def test_sees_nothing_of_the_users_home_and_writes_only_its_own_output(
-        self, session: EngineSession, output_dir: Path, tmp_path: Path
+        self, session: BlockingSession, output_dir: Path, tmp_path: Path
     ) -> None:
         (tmp_path / "secret").write_text("secret")
         assert not session.execute(f"import os\nprint(os.path.exists('{Path.home()}'))").error
@@ -189,7 +192,7 @@ class TestIsolation:
 @linux_only
 class TestProcesses:
     def test_an_episode_leaves_no_process(
-        self, pool: AppWorldPool, task_ids: list[str], descendants: Descendants, gone_within: GoneWithin
+        self, pool: BlockingPool, task_ids: list[str], descendants: Descendants, gone_within: GoneWithin
     ) -> None:
         before = descendants(pool.process_id)
         session = pool.open(task_ids[0], "leaves-no-process")
@@ -201,7 +204,7 @@ class TestProcesses:
         session.close()
         assert gone_within(5, started)
 
-    def test_limits_hold_without_namespaces(self, plain_pool: AppWorldPool, task_ids: list[str]) -> None:
+    def test_limits_hold_without_namespaces(self, plain_pool: BlockingPool, task_ids: list[str]) -> None:
         assert not plain_pool.isolated
         limits = EngineLimits(execute_seconds=1.0, grace_seconds=1.0)
         with plain_pool.open(task_ids[0], "limits", limits) as session:
@@ -222,7 +225,7 @@ class TestProcesses:
         gone_within: GoneWithin,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        pool: AppWorldPool = request.getfixturevalue(which)
+        pool: BlockingPool = request.getfixturevalue(which)
         sessions = [pool.open(task_ids[0], f"dies-{number}") for number in range(2)]
         everything = descendants(os.getpid())
         children = descendants(pool.process_id)
@@ -253,8 +256,9 @@ class TestProcesses:
         self, mini_world: Path, tmp_path: Path, task_ids: list[str], descendants: Descendants, gone_within: GoneWithin
     ) -> None:
         program = (
-            "import sys\nfrom pathlib import Path\nfrom prost_lightning.appworld.pool import AppWorldPool\n"
-            "pool = AppWorldPool(Path(sys.argv[1]), Path(sys.argv[2]))\n"
+            "import sys\nfrom pathlib import Path\nfrom prost_lightning.appworld.blocking import BlockingPool\n"
+            "from prost_lightning.appworld.pool import AppWorldPool\n"
+            "pool = BlockingPool(AppWorldPool(Path(sys.argv[1]), Path(sys.argv[2])))\n"
             "sessions = [pool.open(sys.argv[3], str(number)) for number in range(2)]\n"
             "print('open', flush=True)\nsessions[0].execute('while True: pass')\n"
         )

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from prost_lightning.appworld.blocking import BlockingPool, BlockingSession
 from prost_lightning.appworld.evaluate import Evaluator
-from prost_lightning.appworld.pool import AppWorldPool, EngineSession
 from prost_lightning.appworld.sub_task_checks import (
     ApiNames,
     api_names,
@@ -63,10 +63,10 @@ def test_values_are_found_as_a_whole(text: str, value: str, found: bool) -> None
 
 def test_a_solved_episode_has_done_every_sub_task(
     mini_world: Path,
-    pool: AppWorldPool,
+    pool: BlockingPool,
     evaluator: Evaluator,
     task_ids: list[str],
-    solve: Callable[[EngineSession], None],
+    solve: Callable[[BlockingSession], None],
 ) -> None:
     with pool.open(task_ids[0], "sub-tasks-solved") as session:
         solve(session)
@@ -78,7 +78,7 @@ def test_a_solved_episode_has_done_every_sub_task(
 
 
 def test_an_idle_episode_and_a_lost_one_have_done_none(
-    mini_world: Path, pool: AppWorldPool, evaluator: Evaluator, task_ids: list[str]
+    mini_world: Path, pool: BlockingPool, evaluator: Evaluator, task_ids: list[str]
 ) -> None:
     with pool.open(task_ids[0], "sub-tasks-idle"):
         pass
@@ -88,7 +88,7 @@ def test_an_idle_episode_and_a_lost_one_have_done_none(
 
 
 def test_only_calls_that_succeeded_count(
-    mini_world: Path, pool: AppWorldPool, output_dir: Path, task_ids: list[str]
+    mini_world: Path, pool: BlockingPool, output_dir: Path, task_ids: list[str]
 ) -> None:
     with pool.open(task_ids[0], "sub-tasks-status") as session:
         session.execute("apis.spotify.login(username='nobody@example.com', password='wrong')")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from prost_lightning.appworld.blocking import BlockingPool
 from prost_lightning.appworld.data import load_script
 from prost_lightning.appworld.evaluate import Evaluator, TaskResult
 from prost_lightning.appworld.pool import AppWorldPool
@@ -36,7 +37,7 @@ apis.simple_note.create_note(title="Diary", content="Done.", access_token=token)
 class Engine:
     """Plays code on a task and has it judged."""
 
-    def __init__(self, root: Path, output: Path, pool: AppWorldPool, evaluator: Evaluator) -> None:
+    def __init__(self, root: Path, output: Path, pool: BlockingPool, evaluator: Evaluator) -> None:
         self.root = root
         self.output = output
         self.pool = pool
@@ -58,7 +59,7 @@ class Engine:
 @pytest.fixture(scope="module")
 def engine(mini_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     output = tmp_path_factory.mktemp("scenarios")
-    with AppWorldPool(mini_world, output) as pool, Evaluator(mini_world, output) as evaluator:
+    with BlockingPool(AppWorldPool(mini_world, output)) as pool, Evaluator(mini_world, output) as evaluator:
         yield Engine(mini_world, output, pool, evaluator)
 
 
