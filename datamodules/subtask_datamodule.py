@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,7 +18,8 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from prost_lightning.cache import cache_root
-from prost_lightning.curriculum import CURRICULA, Curriculum, EpochsPerStage, Item, item_levels
+from prost_lightning.curriculum import CURRICULA, Curriculum, EpochsPerStage, Growth, Item, Mastery, Pool, item_levels
+from prost_lightning.curriculum.losses import read_item_losses
 from prost_lightning.datamodules.collate import PackedDataset
 from prost_lightning.datamodules.corpus import Corpus, load_corpus
 from prost_lightning.datamodules.dataset import Part, held_out_trajectories, select
@@ -59,10 +61,15 @@ class SubtaskDataModule(LightningDataModule):
         roles: Roles to train.
         curriculum: ``progressive`` starts with each trajectory's first sub-task and adds the following ones;
             ``reverse`` starts with the last; ``random`` adds them in a random order; ``standard`` is fine-tuning
-            without a curriculum, all sub-tasks from the start.
-        n_stages: Stages of the curriculum. By default as many as the longest trajectory has sub-tasks; with fewer, each
-            stage adds several sub-tasks.
-        epochs_per_stage: Epochs that each stage lasts; the last one lasts until training ends.
+            without a curriculum, all sub-tasks from the start. Others go by what sub-tasks are like; see
+            :func:`~prost_lightning.curriculum.item_levels`.
+        n_stages: Stages of the curriculum. By default as many as the longest trajectory has sub-tasks (or the ordering
+            has distinct values); with fewer, each stage adds several sub-tasks.
+        growth: When a stage ends; by default after each epoch. The last one lasts until training ends.
+        replay: Share of the sub-tasks of earlier stages that each epoch repeats, 0 to 1.
+        window: Stages whose sub-tasks count as new and are all trained on; see
+            :class:`~prost_lightning.curriculum.Pool`.
+        losses: File of measured losses, for ``curriculum="loss"``.
         tokens_per_batch: Most tokens in a packed batch of one device. A longer sequence is a batch of its own.
         max_tokens: Most tokens of context and turn together; a turn that ends beyond is dropped and counted.
         max_dropped_share: Share of dropped turns, 0 to 1, above which setup fails.
@@ -88,7 +95,10 @@ class SubtaskDataModule(LightningDataModule):
         roles: Sequence[Role] = TEAM_ROLES,
         curriculum: Curriculum = "progressive",
         n_stages: int | None = None,
-        epochs_per_stage: int = 1,
+        growth: Growth | None = None,
+        replay: float = 1.0,
+        window: int = 1,
+        losses: str | Path | None = None,
         tokens_per_batch: int = 1024,
         max_tokens: int = 2048,
         max_dropped_share: float = 0.02,
@@ -105,7 +115,6 @@ class SubtaskDataModule(LightningDataModule):
         if not roles or set(roles) - set(ROLES):
             raise UserError(f"data.roles is {list(roles)}; name at least one of {', '.join(ROLES)}.")
         for name, number in (
-            ("epochs_per_stage", epochs_per_stage),
             ("tokens_per_batch", tokens_per_batch),
             ("max_tokens", max_tokens),
         ):
@@ -118,7 +127,9 @@ class SubtaskDataModule(LightningDataModule):
         self.base_model = base_model
         self.roles = tuple(roles)
         self.curriculum = curriculum
-        self.growth = EpochsPerStage(epochs_per_stage)
+        self.growth = growth or EpochsPerStage()
+        self.pool = Pool(replay, window, seed=seed)
+        self.losses = losses
         self.tokens_per_batch = tokens_per_batch
         self.max_tokens = max_tokens
         self.max_dropped_share = max_dropped_share
@@ -167,7 +178,9 @@ class SubtaskDataModule(LightningDataModule):
 
     def _make_sampler(self) -> SubtaskCurriculumSampler:
         training, _ = self._loaded
-        levels, n_stages = item_levels(training.table.items, self.curriculum, n_stages=self._n_stages, seed=self.seed)
+        items = training.table.items
+        losses = None if self.losses is None else read_item_losses(self.losses, items)
+        levels, n_stages = item_levels(items, self.curriculum, n_stages=self._n_stages, seed=self.seed, losses=losses)
         world_size, rank, accumulate = self._layout
         return SubtaskCurriculumSampler(
             training.table,
@@ -178,6 +191,7 @@ class SubtaskDataModule(LightningDataModule):
             world_size=world_size,
             rank=rank,
             accumulate_grad_batches=accumulate,
+            visible=replace(self.pool, stops=self.growth.stages(n_stages)),
         )
 
     def _report(self, corpus: Corpus, training: Part, validation: Part) -> None:
@@ -233,7 +247,7 @@ class SubtaskDataModule(LightningDataModule):
         sampler = self.sampler
         sampler.set_epoch(trainer.current_epoch)
         scheduled = self._scheduled_stage(trainer.current_epoch)
-        if sampler.stage < scheduled:
+        if sampler.stage < scheduled and not isinstance(self.growth, Mastery):
             rank_zero_warn(
                 f"Epoch {trainer.current_epoch} should be at stage {scheduled} of {sampler.n_stages}, but the pool is "
                 f"still at stage {sampler.stage}: add the SubtaskCurriculum callback, which grows it."
@@ -333,7 +347,8 @@ class SubtaskDataModule(LightningDataModule):
         Lightning's ``trainer.estimated_stepping_batches`` takes all epochs to be as long as the first.
 
         Returns:
-            The exact number, with the trainer's gradient accumulation, ``limit_train_batches`` and ``max_steps``.
+            The exact number, with the trainer's gradient accumulation, ``limit_train_batches`` and ``max_steps``; under
+            :class:`~prost_lightning.curriculum.Mastery`, where nobody knows it before, the most that it can be.
 
         Raises:
             UserError: Neither ``trainer.max_epochs`` nor ``trainer.max_steps`` limits the run.
@@ -344,7 +359,7 @@ class SubtaskDataModule(LightningDataModule):
         """Counts how many of the steps of :meth:`total_optimizer_steps` train each role.
 
         Returns:
-            The exact numbers; they add up to the total.
+            The numbers; they add up to the total.
 
         Raises:
             UserError: See there.
@@ -370,7 +385,10 @@ class SubtaskDataModule(LightningDataModule):
         """The role of each optimiser step of an epoch, as far as ``limit_train_batches`` lets it come."""
         assert self.trainer is not None
         limit, accumulate = self.trainer.limit_train_batches, self._layout[2]
-        roles = self.sampler.step_roles(stage=self._scheduled_stage(epoch), epoch=epoch)
+        earliest = self._scheduled_stage(epoch)
+        # Under mastery the stage is not known before: the most steps that the epoch can have are planned.
+        stages = range(1, earliest + 1) if isinstance(self.growth, Mastery) else [earliest]
+        roles = max((self.sampler.step_roles(stage=stage, epoch=epoch) for stage in stages), key=len)
         batches = len(roles) * accumulate
         # An integer limits the number of batches, a float their share.
         limited = min(batches, limit) if isinstance(limit, int) else int(batches * limit)

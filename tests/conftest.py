@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,16 @@ MINI_WORLD: dict[str, Any] = {
     "supervisors": 6,
 }
 """The tests' world, in the words of ``OracleTrajectories``."""
+
+
+@pytest.fixture
+def lightning_log(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[], list[str]]]:
+    """Returns what was said through Lightning's logger so far, however early Lightning was imported."""
+    monkeypatch.setattr(logging.getLogger("lightning.pytorch"), "propagate", True)
+    with caplog.at_level(logging.INFO, "lightning.pytorch"):
+        yield lambda: [record.getMessage() for record in caplog.records]
 
 
 @pytest.fixture(scope="session")

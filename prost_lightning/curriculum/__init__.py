@@ -8,9 +8,8 @@ open items an epoch trains on: by default all of them, so that it only ever grow
 from prost_lightning.curriculum.growth import Competence, EpochsPerStage, Growth, StageTable
 from prost_lightning.curriculum.items import Item, ItemTable
 from prost_lightning.curriculum.mastery import Decision, Mastery, Reason
-from prost_lightning.curriculum.orderings import item_levels
+from prost_lightning.curriculum.orderings import CURRICULA, Curriculum, item_levels
 from prost_lightning.curriculum.pool import Pool
-from prost_lightning.curriculum.steps import CURRICULA, Curriculum, optimizer_steps, stage_of_epoch, sub_task_levels
 
 __all__ = [
     "CURRICULA",
@@ -26,7 +25,4 @@ __all__ = [
     "Reason",
     "StageTable",
     "item_levels",
-    "optimizer_steps",
-    "stage_of_epoch",
-    "sub_task_levels",
 ]

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal
 
 from prost_lightning.errors import UserError
 
 
-@dataclass(frozen=True)
-class Growth:
+class Growth(ABC):
     """A rule that says at which stage an epoch is. Its subclasses are the rules; all of them only ever grow."""
 
+    @abstractmethod
     def stage(self, epoch: int, n_stages: int) -> int:
         """Tells the stage of an epoch.
 
@@ -23,7 +24,6 @@ class Growth:
         Returns:
             The stage, 1..n_stages.
         """
-        raise NotImplementedError
 
     def stages(self, n_stages: int) -> tuple[int, ...]:
         """The stages that are stopped at, ascending: where the rule jumps, the levels between open together.

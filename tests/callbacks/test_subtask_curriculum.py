@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -222,7 +221,7 @@ def test_growth_in_training(
     tiny_model: Path,
     quiet: FitArguments,
     tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
+    lightning_log: Callable[[], list[str]],
     accumulate: int,
 ) -> None:
     data = SubtaskDataModule(trajectories, base_model=tiny_model, tokens_per_batch=150, val_share=0.0)
@@ -231,8 +230,7 @@ def test_growth_in_training(
     trainer = Trainer(
         max_epochs=4, callbacks=[SubtaskCurriculum(), bar], accumulate_grad_batches=accumulate, **arguments
     )
-    with caplog.at_level(logging.INFO, "lightning.pytorch"):
-        trainer.fit(learner, data)
+    trainer.fit(learner, data)
 
     # Items: one more sub-task an epoch, each item once; a conversation that grows is repeated with all it has so far.
     for epoch, trained in enumerate(learner.trained):
@@ -255,7 +253,7 @@ def test_growth_in_training(
     assert [float(row["curriculum/pool_items"]) for row in logged] == pools
     tokens = [float(row["curriculum/pool_tokens"]) for row in logged]
     assert 0 < tokens[0] < tokens[1] < tokens[2] == tokens[3]
-    messages = [record.getMessage() for record in caplog.records if "curriculum stage" in record.getMessage()]
+    messages = [message for message in lightning_log() if "curriculum stage" in message]
     assert [message.partition(",")[0] for message in messages] == [
         f"Epoch {epoch}: curriculum stage {stage} of 3" for epoch, stage in enumerate(stages)
     ]
@@ -269,7 +267,7 @@ def test_a_pool_that_nobody_grows_is_pointed_out(trajectories: Path, tiny_model:
 
 
 def test_the_data_module_sets_how_long_a_stage_lasts(trajectories: Path, tiny_model: Path, quiet: FitArguments) -> None:
-    data = SubtaskDataModule(trajectories, base_model=tiny_model, val_share=0.0, epochs_per_stage=2, n_stages=2)
+    data = SubtaskDataModule(trajectories, base_model=tiny_model, val_share=0.0, growth=EpochsPerStage(2), n_stages=2)
     learner = Learner()
     trainer = Trainer(max_epochs=3, callbacks=[SubtaskCurriculum()], **quiet)
     trainer.fit(learner, data)

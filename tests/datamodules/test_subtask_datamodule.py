@@ -8,7 +8,7 @@ import pytest
 from lightning.pytorch import Trainer
 from lightning.pytorch.demos.boring_classes import BoringModel
 
-from prost_lightning.curriculum import Item
+from prost_lightning.curriculum import EpochsPerStage, Item
 from prost_lightning.datamodules.collate import IGNORED
 from prost_lightning.datamodules.subtask_datamodule import SubtaskDataModule
 from prost_lightning.errors import UserError
@@ -179,7 +179,8 @@ def test_turns_of_an_unknown_sub_task_count_to_the_last(
         ({"roles": []}, "name at least one of orchestrator"),
         ({"roles": ["single"]}, "no turn of single"),
         ({"n_stages": 4}, "there are 3 sub-tasks"),
-        ({"epochs_per_stage": 0}, "epochs_per_stage is 0"),
+        ({"replay": 2.0}, "replay is 2.0"),
+        ({"window": 0}, "window is 0"),
         ({"val_share": 1.0}, "below 1"),
         ({"trajectories": "nowhere.jsonl"}, "prost_lightning collect"),
     ],
@@ -217,7 +218,7 @@ def test_the_trainer_must_ask_for_a_loader_each_epoch(make_data: MakeData, tmp_p
 )
 def test_total_steps_follow_the_growth(make_data: MakeData, arguments: dict[str, Any]) -> None:
     trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, **arguments)
-    data = make_data(tokens_per_batch=150, epochs_per_stage=2, trainer=trainer)
+    data = make_data(tokens_per_batch=150, growth=EpochsPerStage(2), trainer=trainer)
     accumulate, limit = trainer.accumulate_grad_batches, trainer.limit_train_batches
     steps: list[str] = []  # the role of each, as Lightning would take them
     lengths = []
