@@ -99,7 +99,7 @@ def reference_sub_tasks(root: Path, task_id: str) -> list[ReferenceSubTask]:
         task_id: As ``82e2fac_1``.
 
     Returns:
-        The sub-tasks in order. None at all where the data keep the solution to themselves, as AppWorld's test splits do.
+        The sub-tasks in order. None at all where the data keep the solution to themselves, as its test splits do.
     """
     path = root / "data" / "tasks" / task_id / "ground_truth" / "api_calls.json"
     if not path.is_file():
