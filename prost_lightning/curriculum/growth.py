@@ -89,7 +89,8 @@ class Competence(Growth):
         """
         power = 2 if self.shape == "root" else 1
         start = (1 / n_stages if self.start is None else self.start) ** power
-        return min(1.0, (epoch * (1 - start) / self.epochs + start) ** (1 / power))
+        reached: float = (epoch * (1 - start) / self.epochs + start) ** (1 / power)
+        return min(1.0, reached)
 
     def stage(self, epoch: int, n_stages: int) -> int:
         """See :meth:`Growth.stage`."""

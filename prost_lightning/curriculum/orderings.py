@@ -113,7 +113,8 @@ def _places(items: ItemTable, curriculum: Curriculum, seed: int) -> Integers:
     order = np.lexsort((np.random.default_rng(seed).random(len(owner)), owner))
     place = np.empty(len(owner), np.int32)
     place[order] = np.arange(len(owner)) - first[owner] + 1
-    return place[first[items.trajectory] + items.position - 1]
+    places: Integers = place[first[items.trajectory] + items.position - 1]
+    return places
 
 
 def _difficulty_ranks(items: ItemTable) -> Integers:
@@ -154,7 +155,8 @@ def _scores(items: ItemTable, curriculum: Curriculum, losses: NDArray[np.floatin
         return items.tokens
     if curriculum == "frequency":
         both = items.kind.astype(np.int64) * len(items.apps) + items.app
-        return -np.bincount(both)[both]
+        rarity: NDArray[np.int64] = -np.bincount(both)[both]
+        return rarity
     if losses is None:
         raise UserError("data.curriculum is loss, but no losses were measured; name their file in data.losses.")
     if len(losses) != len(items) or not np.isfinite(losses).all():
