@@ -94,6 +94,10 @@ class SubtaskCurriculumSampler(Sampler[MicroBatch]):
         visible: Which items are trained on at a stage and in an epoch; by default all up to the stage. If it is not a
             function, its ``repr`` must say all of its settings, which are those that a resumed run has to share.
 
+    Attributes:
+        table: The sequences.
+        levels: The levels.
+
     Example:
         >>> sampler = SubtaskCurriculumSampler(table, levels, tokens_per_batch=4096)  # doctest: +SKIP
         >>> sampler.set_stage(2)  # doctest: +SKIP
@@ -116,8 +120,8 @@ class SubtaskCurriculumSampler(Sampler[MicroBatch]):
     ) -> None:
         if not 0 <= rank < world_size:
             raise ValueError(f"rank {rank} is outside 0..{world_size - 1}")
-        self._table = table
-        self._levels = levels
+        self.table = table
+        self.levels = levels
         self._n_stages = int(levels.max(initial=1)) if n_stages is None else n_stages
         self._tokens_per_batch = tokens_per_batch
         self._seed = seed
@@ -181,20 +185,24 @@ class SubtaskCurriculumSampler(Sampler[MicroBatch]):
             epoch: Epoch, from 0.
         """
         return plan_epoch(
-            self._table,
-            self._visible(self._levels, stage, epoch),
+            self.table,
+            self.visible_items(stage=stage, epoch=epoch),
             tokens_per_batch=self._tokens_per_batch,
             batches_per_step=self._world_size * self._accumulate,
             shuffle=f"batches {self._seed} {stage} {epoch}",
         )
 
+    def visible_items(self, *, stage: int, epoch: int) -> Mask:
+        """Which items are trained on in any epoch at any stage, shape (items,)."""
+        return self._visible(self.levels, stage, epoch)
+
     def step_roles(self, *, stage: int, epoch: int) -> Codes:
         """The role of each step of any epoch, an index in ``ROLES``, shape (steps,); cheaper than the whole plan."""
-        visible = self._visible(self._levels, stage, epoch)
+        visible = self.visible_items(stage=stage, epoch=epoch)
         key = hashlib.sha256(np.packbits(visible).data).digest()
         if key not in self._counts:
             self._counts[key] = count_steps(
-                self._table,
+                self.table,
                 visible,
                 tokens_per_batch=self._tokens_per_batch,
                 batches_per_step=self._world_size * self._accumulate,
@@ -207,7 +215,7 @@ class SubtaskCurriculumSampler(Sampler[MicroBatch]):
 
     def active_items(self) -> frozenset[Item]:
         """The items that are trained on in the present epoch."""
-        return frozenset(self._table.items[index] for index in np.flatnonzero(self._present_plan().visible).tolist())
+        return frozenset(self.table.items[index] for index in np.flatnonzero(self._present_plan().visible).tolist())
 
     @property
     def pool_items(self) -> int:
@@ -239,7 +247,7 @@ class SubtaskCurriculumSampler(Sampler[MicroBatch]):
         for index in range(first, len(plan) * self._accumulate):
             self._yielded = index + 1
             step, window = divmod(index, self._accumulate)
-            yield micro_batch(self._table, plan, step, window * self._world_size + self._rank)
+            yield micro_batch(self.table, plan, step, window * self._world_size + self._rank)
 
     # --- state ----------------------------------------------------------------------------------------------------
 
@@ -248,8 +256,8 @@ class SubtaskCurriculumSampler(Sampler[MicroBatch]):
         """What the order of batches depends on besides stage and epoch."""
         visible = getattr(self._visible, "__qualname__", None) or repr(self._visible)
         settings = (self._n_stages, self._tokens_per_batch, self._seed, self._world_size, self._accumulate, visible)
-        digest = hashlib.sha256(repr((self._table.fingerprint, settings)).encode())
-        digest.update(np.ascontiguousarray(self._levels).data)
+        digest = hashlib.sha256(repr((self.table.fingerprint, settings)).encode())
+        digest.update(np.ascontiguousarray(self.levels).data)
         return digest.hexdigest()
 
     def state_dict(self, batches_done: int | None = None) -> dict[str, Any]:

@@ -252,9 +252,8 @@ class SubtaskDataModule(LightningDataModule):
                 f"Epoch {trainer.current_epoch} should be at stage {scheduled} of {sampler.n_stages}, but the pool is "
                 f"still at stage {sampler.stage}: add the SubtaskCurriculum callback, which grows it."
             )
-        assert self._corpus is not None
         return CurriculumLoader(
-            PackedDataset(self._corpus),
+            PackedDataset(self.corpus),
             sampler,
             # The training loop's batch_idx is that of the batch done last, -1 before the first.
             batches_done=lambda: trainer.fit_loop.batch_idx + 1,
@@ -287,15 +286,21 @@ class SubtaskDataModule(LightningDataModule):
         world_size, rank, _ = self._layout
         visible = np.ones(len(table.items), np.bool_)
         plan = plan_epoch(table, visible, tokens_per_batch=self.tokens_per_batch, batches_per_step=world_size)
-        assert self._corpus is not None
         batches = [micro_batch(table, plan, step, rank) for step in range(len(plan))]
-        return FixedLoader(PackedDataset(self._corpus), batches)
+        return FixedLoader(PackedDataset(self.corpus), batches)
 
     @property
     def _loaded(self) -> tuple[Part, Part]:
         if self._parts is None:
             raise RuntimeError("SubtaskDataModule.setup() has not been called yet")
         return self._parts
+
+    @property
+    def corpus(self) -> Corpus:
+        """The tokens; exists after ``setup``."""
+        if self._corpus is None:
+            raise RuntimeError("SubtaskDataModule.setup() has not been called yet")
+        return self._corpus
 
     # --- curriculum -----------------------------------------------------------------------------------------------
 

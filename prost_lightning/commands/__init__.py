@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from prost_lightning.commands.compare import pareto
+from prost_lightning.commands.data import data_show, data_stats
 from prost_lightning.commands.episodes import collect, evaluate
 from prost_lightning.commands.world import world_build
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "world build": world_build,
+    "data show": data_show,
+    "data stats": data_stats,
     "collect": collect,
     "evaluate": evaluate,
     "pareto": pareto,
