@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from prost_lightning.commands.compare import pareto
 from prost_lightning.commands.data import data_show, data_stats
-from prost_lightning.commands.episodes import collect, evaluate
+from prost_lightning.commands.episodes import collect, evaluate, replay
 from prost_lightning.commands.world import world_build
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -15,5 +15,6 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "data stats": data_stats,
     "collect": collect,
     "evaluate": evaluate,
+    "replay": replay,
     "pareto": pareto,
 }

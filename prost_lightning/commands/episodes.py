@@ -143,3 +143,28 @@ def evaluate(
     console = Console()
     console.print(summary_table({player.name: summary}))
     console.print(f"Written: {path}, {output_dir / 'episodes.jsonl'}", highlight=False)
+
+
+def replay(episodes: Path, world: Path = Path("worlds/mini"), concurrency: int = 4) -> None:
+    """Runs the code of saved episodes again, and compares every observation and every verdict with what was saved.
+
+    Args:
+        episodes: A file of episodes or trajectories (JSONL).
+        world: Root of the world that they were played in.
+        concurrency: Episodes at once.
+    """
+    from tqdm import tqdm
+
+    from prost_lightning.agents.replay import replay as replay_episodes
+    from prost_lightning.errors import UserError
+    from prost_lightning.trajectory import read_trajectories
+
+    saved = read_trajectories(episodes)
+    with tqdm(total=len(saved), desc="replay", unit="episode") as bar:
+        results = replay_episodes(saved, world, concurrency=concurrency, on_end=bar.update)
+    different = [result for result in results if not result.identical]
+    for result in different:
+        print(f"{result.episode.task_id} (seed {result.episode.seed}): {result.difference}")
+    if different:
+        raise UserError(f"{episodes}: {len(different)} of {len(results)} episodes gave something else this time.")
+    print(f"{len(results)} episodes: every observation and every verdict as it was.")

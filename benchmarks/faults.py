@@ -1,0 +1,110 @@
+"""Episodes while workers are killed at random: every one ends with a result, none is lost, none is doubled.
+
+The oracle plays a world's tasks, four at once. Every few seconds SIGKILL hits an episode's process, a process that
+judges one, or (every fifth time) one of the two preloaded parents. Every episode must be there once, and end as it does
+undisturbed: solved.
+
+    python benchmarks/faults.py --world worlds/mini --episodes 500 --json runs/faults.json
+"""
+
+from __future__ import annotations
+
+import random
+import tempfile
+import threading
+import time
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+from reporting import argument_parser, report
+
+from prost_lightning.agents.arena import Arena
+from prost_lightning.agents.oracle_policy import OraclePolicy
+from prost_lightning.agents.records import EpisodeFile
+from prost_lightning.appworld.data import load_task_ids
+
+
+def main() -> None:
+    """Plays the episodes under fire and reports how they ended."""
+    parser = argument_parser(__doc__ or "")
+    parser.add_argument("--world", type=Path, default=Path("worlds/mini"), help="root of a generated world")
+    parser.add_argument("--episodes", type=int, default=500)
+    parser.add_argument("--seconds", type=float, default=2.0, help="mean time between two kills")
+    arguments = parser.parse_args()
+    tasks = load_task_ids(arguments.world, "train")
+    killed: Counter[str] = Counter()
+    over = threading.Event()
+    started = time.perf_counter()
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-faults-") as scratch,
+        Arena(arguments.world, Path(scratch), concurrency=4) as arena,
+    ):
+        file = EpisodeFile(Path(scratch) / "episodes.jsonl")
+        killer = threading.Thread(target=_kill, args=(arguments.seconds, killed, over), daemon=True)
+        killer.start()
+        for seed, first in enumerate(range(0, arguments.episodes, len(tasks))):
+            arena.play(
+                tasks[: arguments.episodes - first],
+                split="train",
+                policy=OraclePolicy(arguments.world, seed=seed),
+                experiment=f"faults-seed{seed}",
+                seed=seed,
+                on_end=file.append,
+            )
+        over.set()
+        killer.join()
+        episodes = file.resume_by_task()  # Raises if one occurs twice.
+    expected = {(number // len(tasks), tasks[number % len(tasks)]) for number in range(arguments.episodes)}
+    restarts = Counter(episode.metadata["engine_restarts"] for episode in episodes.values())
+    reasons = Counter(episode.outcome.end_reason for episode in episodes.values())
+    row = {
+        "episodes": arguments.episodes,
+        "with a result": len(episodes.keys() & expected),
+        "lost": len(expected - episodes.keys()),
+        "doubled": 0,
+        "solved": sum(episode.outcome.success for episode in episodes.values()),
+        **{f"killed: {kind}": count for kind, count in sorted(killed.items())},
+        "seconds": time.perf_counter() - started,
+    }
+    notes = [
+        "end reasons: " + ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items())),
+        "engines lost: " + ", ".join(f"{count} episodes {number}" for number, count in sorted(restarts.items())),
+    ]
+    unsolved = [episode for episode in episodes.values() if not episode.outcome.success][:5]
+    notes += [f"not solved: {one.task_id} {one.outcome.detail} {one.outcome.failures[:1]}" for one in unsolved]
+    report("Workers killed at random", [row], json_path=arguments.json, notes=notes)
+
+
+def _kill(seconds: float, killed: Counter[str], over: threading.Event) -> None:
+    """Kills one of this process's workers, or a child of one, again and again."""
+    chance = random.Random(0)
+    while not over.wait(chance.uniform(0.5 * seconds, 1.5 * seconds)):
+        parents = [child for child in psutil.Process().children() if _is_worker(child)]
+        children = [child for parent in parents for child in _below(parent)]
+        with suppress(psutil.NoSuchProcess):
+            if children and chance.random() < 0.8:
+                chance.choice(children).kill()
+                killed["episode or judge"] += 1
+            elif parents:
+                chance.choice(parents).kill()
+                killed["preloaded parent"] += 1
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    try:
+        return "prost_lightning.appworld.worker" in process.cmdline()
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return False
+
+
+def _below(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return list(process.children(recursive=True))
+    except psutil.NoSuchProcess:
+        return []
+
+
+if __name__ == "__main__":
+    main()
