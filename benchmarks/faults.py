@@ -43,6 +43,8 @@ def main() -> None:
     ):
         file = EpisodeFile(Path(scratch) / "episodes.jsonl")
         killer = threading.Thread(target=_kill, args=(arguments.seconds, killed, over), daemon=True)
+        # Both workers come up first: one that never did is taken for a broken installation.
+        arena.play(tasks[:1], split="train", policy=OraclePolicy(arguments.world), experiment="before", progress=False)
         killer.start()
         for seed, first in enumerate(range(0, arguments.episodes, len(tasks))):
             arena.play(
