@@ -23,6 +23,7 @@ from prost_lightning.agents.prompts import PROMPT_VERSION
 from prost_lightning.agents.records import EpisodeFile, matches
 from prost_lightning.agents.tasks import choose_tasks
 from prost_lightning.appworld.data import world_name
+from prost_lightning.appworld.official import resolve_world
 from prost_lightning.appworld.pool import EngineLimits
 from prost_lightning.errors import UserError
 from prost_lightning.files import set_aside
@@ -44,7 +45,7 @@ class AppWorldEval(Callback):
     earlier run is set aside, unless this run resumes it.
 
     Args:
-        root: World root.
+        root: World root, or ``official``.
         split: AppWorld split.
         n_tasks: How many of its tasks, always the same ones; whole scenarios if it is a multiple of 3. None takes all.
         every_n_epochs: Evaluate after each so many epochs; 0 for never.
@@ -95,7 +96,7 @@ class AppWorldEval(Callback):
             raise UserError(f"AppWorldEval: concurrency is {concurrency}; set it to 1 or more.")
         if n_tasks is not None and n_tasks < 1:
             raise UserError(f"AppWorldEval: n_tasks is {n_tasks}; set it to 1 or more, or to null for the whole split.")
-        self.root = Path(root)
+        self.root = resolve_world(root)
         self.split = split
         self.n_tasks = n_tasks
         self.every_n_epochs = every_n_epochs

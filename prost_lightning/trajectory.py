@@ -120,7 +120,7 @@ class CheckedSubTask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         position: Place in the reference solution, from 1.
-        kind: What sort of work it is: ``login``, ``collect``, ``compute`` or ``write``.
+        kind: What sort of work it is: ``login``, ``collect``, ``read``, ``compute`` or ``write``.
         apps: The apps that it touches.
         passed: Whether its machine check holds (see :mod:`prost_lightning.appworld.sub_task_checks`).
     """

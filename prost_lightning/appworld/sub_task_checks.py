@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from prost_lightning.appworld.data import load_script
 from prost_lightning.trajectory import CheckedSubTask
 
 #: Apps that serve every task. AppWorld does not count them among a task's apps either (``GroundTruth``).
@@ -32,7 +33,7 @@ class ReferenceSubTask:
 
     Attributes:
         position: Place in the solution, from 1.
-        kind: ``login``, ``collect``, ``compute`` or ``write``.
+        kind: ``login``, ``collect``, ``read``, ``compute`` or ``write``.
         apps: The apps that it touches.
         calls: APIs that must have been called with success, as ``spotify.login``.
         value: What must have been printed or answered; None where the calls are all.
@@ -99,9 +100,15 @@ def reference_sub_tasks(root: Path, task_id: str) -> list[ReferenceSubTask]:
         task_id: As ``82e2fac_1``.
 
     Returns:
-        The sub-tasks in order. None at all where the data keep the solution to themselves, as its test splits do.
+        The sub-tasks in order. None where the data keep the solution to themselves, as AppWorld's test splits do.
     """
-    path = root / "data" / "tasks" / task_id / "ground_truth" / "api_calls.json"
+    truth = root / "data" / "tasks" / task_id / "ground_truth"
+    if (truth / "script.json").is_file():
+        return [
+            ReferenceSubTask(position, step.kind, tuple(step.apps), tuple(step.check.calls), step.check.value)
+            for position, step in enumerate(load_script(root, task_id).steps, start=1)
+        ]
+    path = truth / "api_calls.json"
     if not path.is_file():
         return []
     return group_by_app(msgspec.json.decode(path.read_bytes(), type=list[_Call] | None) or [], api_names(root))

@@ -7,14 +7,17 @@ from collections.abc import Callable
 from prost_lightning.commands.compare import pareto
 from prost_lightning.commands.data import data_show, data_stats
 from prost_lightning.commands.episodes import collect, evaluate, replay
+from prost_lightning.commands.official import export_appworld, world_download
 from prost_lightning.commands.world import world_build
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "world build": world_build,
+    "world download": world_download,
     "data show": data_show,
     "data stats": data_stats,
     "collect": collect,
     "evaluate": evaluate,
     "replay": replay,
+    "export-appworld": export_appworld,
     "pareto": pareto,
 }

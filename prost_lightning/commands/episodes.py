@@ -32,7 +32,7 @@ def collect(
         output: The trajectory file (JSONL), by default WORLD/trajectories.jsonl, named after split and agents where
             they are not train and team. Episodes that were played already are not played again; those that did not pass
             are kept apart, in a file that is named `*.rejected.jsonl`.
-        world: Root of the world.
+        world: Root of the world, or `official`.
         split: Which of its tasks to play.
         policy: Who plays. The oracle knows the generated world's solutions, and errs on purpose now and then.
         agents: Play as a team or as a single agent.
@@ -47,7 +47,9 @@ def collect(
     """
     from prost_lightning.agents.collect import collect as collect_trajectories
     from prost_lightning.agents.oracle_policy import OraclePolicy
+    from prost_lightning.appworld.official import resolve_world
 
+    world = resolve_world(world)
     teacher = OraclePolicy(
         world, seed=seed, mistake_rate=mistake_rate, lookup_rate=lookup_rate, vary_wording=vary_wording
     )
@@ -90,7 +92,7 @@ def evaluate(
     Args:
         adapters: Directory of a run's exported adapters (RUN/adapters); without it the base model plays as it is.
         base_model: The base that the adapters belong to; by default the one that they name themselves.
-        world: Root of the world.
+        world: Root of the world, or `official`.
         split: Which of its tasks to play.
         n_tasks: How many tasks; all by default.
         agents: A team, or a single agent.
@@ -110,9 +112,11 @@ def evaluate(
     from prost_lightning.agents.oracle_policy import OraclePolicy
     from prost_lightning.agents.policy import Policy
     from prost_lightning.allocation import shared_allocation
+    from prost_lightning.appworld.official import resolve_world
     from prost_lightning.provenance import provenance
     from prost_lightning.report import summarise, summary_table
 
+    world = resolve_world(world)
     player: Policy
     if policy == "oracle":
         player = OraclePolicy(world, seed=seed)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,14 +14,24 @@ from typing import Any
 import pytest
 
 from prost_lightning.appworld.blocking import BlockingPool, BlockingSession
+from prost_lightning.appworld.data import load_task_ids
 from prost_lightning.appworld.evaluate import (
     Evaluator,
     TaskResult,
     scenario_goal_completion,
     task_goal_completion,
 )
+from prost_lightning.appworld.export import export_experiment
 from prost_lightning.appworld.launcher import Job
 from prost_lightning.errors import UserError
+
+
+def appworld_command(*arguments: str) -> None:
+    """Runs AppWorld's own command line."""
+    # The interpreter's own exit takes many seconds once appworld is imported.
+    program = "import os; from appworld.cli import app; app(standalone_mode=False); os._exit(0)"
+    finished = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
 
 
 def test_figures_equal_appworlds_own(
@@ -46,14 +57,11 @@ def test_figures_equal_appworlds_own(
         results = {result.task_id: result for result in threads.map(play, task_ids)}
     assert {task_id for task_id, result in results.items() if result.success} == solved
 
-    for name, target in (("data", mini_world), ("experiments", output_dir)):
-        (tmp_path / name).symlink_to(target / name)
-    # The interpreter's own exit takes many seconds once appworld is imported.
-    program = "import os; from appworld.cli import app; app(standalone_mode=False); os._exit(0)"
-    command = [sys.executable, "-c", program, "evaluate", "figures", "dev", "--root", str(tmp_path)]
-    finished = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert finished.returncode == 0, finished.stderr
-    own = json.loads((output_dir / "experiments/outputs/figures/evaluations/dev.json").read_bytes())
+    (tmp_path / "data").symlink_to(mini_world / "data")
+    exported, stateless = export_experiment(output_dir / "experiments/outputs/figures", tmp_path, "dev", "figures_dev")
+    assert stateless == 0
+    appworld_command("evaluate", "figures_dev", "dev", "--root", str(tmp_path))
+    own = json.loads((exported / "evaluations" / "dev.json").read_bytes())
     assert task_goal_completion(results.values()) == own["aggregate"]["task_goal_completion"]
     assert scenario_goal_completion(results.values()) == own["aggregate"]["scenario_goal_completion"]
     for task_id, verdict in own["individual"].items():
@@ -61,6 +69,49 @@ def test_figures_equal_appworlds_own(
         assert (result.success, result.difficulty) == (verdict["success"], verdict["difficulty"])
         assert result.passes == len(verdict["passes"])
         assert list(result.failures) == [failure["requirement"] for failure in verdict["failures"]]
+
+
+@pytest.mark.slow
+def test_appworlds_leaderboard_takes_exported_episodes(
+    mini_world: Path, output_dir: Path, tmp_path: Path, pool: BlockingPool, solve: Callable[[BlockingSession], None]
+) -> None:
+    (tmp_path / "data").symlink_to(mini_world / "data")
+    names = []
+    for split in ("test_normal", "test_challenge"):
+        task_ids = load_task_ids(mini_world, split)
+        for task_id in task_ids:
+            with pool.open(task_id, f"evaluate-{split}") as session:
+                if task_id.endswith("_1"):
+                    solve(session)
+                else:
+                    session.execute("print('-' * 5000)")
+        played = output_dir / "experiments/outputs" / f"evaluate-{split}"
+        shutil.rmtree(played / "tasks" / task_ids[1] / "dbs")
+        name = f"team_{split}"
+        names.append(name)
+        exported, stateless = export_experiment(played, tmp_path, split, name)
+        assert stateless == 1
+        root = ("--root", str(tmp_path))
+        appworld_command("evaluate", name, split, *root)
+        own = json.loads((exported / "evaluations" / f"{split}.json").read_bytes())
+        assert own["aggregate"] == {"task_goal_completion": 33.3, "scenario_goal_completion": 0.0}
+        appworld_command("pack", name, split, "ProST", "a team", "SmolLM2", "135M", "https://example.com", *root)
+        appworld_command("unpack", name, *root)
+    appworld_command("make", *names, "--save", *root)
+    entry = json.loads((tmp_path / "experiments/outputs/_leaderboard.json").read_bytes())[0]
+    assert entry["test_normal"]["all"]["task_goal_completion"] == 33.3
+
+
+def test_only_whole_splits_are_exported(mini_world: Path, tmp_path: Path, task_ids: list[str]) -> None:
+    (tmp_path / "data").symlink_to(mini_world / "data")
+    (tmp_path / "played" / "tasks" / task_ids[0]).mkdir(parents=True)
+    with pytest.raises(UserError, match=f"{len(task_ids) - 1} of {len(task_ids)} tasks of dev were not played"):
+        export_experiment(tmp_path / "played", tmp_path, "dev", "mine_dev")
+    with pytest.raises(UserError, match="lowercase"):
+        export_experiment(tmp_path / "played", tmp_path, "dev", "Mine dev")
+    (tmp_path / "experiments" / "outputs" / "mine_dev").mkdir(parents=True)
+    with pytest.raises(UserError, match="exists already"):
+        export_experiment(tmp_path / "played", tmp_path, "dev", "mine_dev")
 
 
 def test_an_episode_that_left_nothing_has_failed(evaluator: Evaluator, task_ids: list[str]) -> None:
