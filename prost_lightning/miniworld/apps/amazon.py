@@ -14,11 +14,14 @@ from prost_lightning.miniworld.dates import moments
 from prost_lightning.miniworld.people import Address, Card, Person
 
 _PRODUCTS_PER_TYPE = 6
-_ORDERS = 24
+_ORDERS = 46
 _CART = 3
 _WISH_LIST = 7
 _REVIEWS_PER_PRODUCT = 2
 _OUT_OF_STOCK_SHARE = 0.12
+
+DELIVERY_FEE = 5.0
+TAX_RATE = 0.1
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,16 @@ class Order:
     def cost(self) -> float:
         """Price of all items, in dollars, without tax and delivery."""
         return round(sum(item.product.price * item.quantity for item in self.items), 2)
+
+    @property
+    def tax(self) -> float:
+        """Tax on the cost, in dollars."""
+        return round(self.cost * TAX_RATE, 2)
+
+    @property
+    def paid(self) -> float:
+        """Cost, tax and delivery, in dollars."""
+        return round(self.cost + DELIVERY_FEE + self.tax, 2)
 
 
 @dataclass(frozen=True)

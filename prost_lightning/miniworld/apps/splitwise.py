@@ -13,7 +13,7 @@ from prost_lightning.miniworld.people import Person
 
 _GROUPS = 3
 _MEMBERS = 3
-_FIRST_GROUP_EXPENSES = 24
+_FIRST_GROUP_EXPENSES = 46
 _OTHER_GROUP_EXPENSES = 8
 _LOOSE_EXPENSES = 8
 _PAYMENTS = 3
@@ -74,6 +74,14 @@ class Group:
         given = sum(payment.amount for payment in self.payments if payment.payer is person)
         taken = sum(payment.amount for payment in self.payments if payment.receiver is person)
         return paid - owed + given - taken
+
+    def debt(self, debtor: Person, creditor: Person) -> int:
+        """What one member owes another, in dollars; negative where it is the other way round."""
+        owed = sum(expense.share(debtor) for expense in self.expenses if expense.payer is creditor)
+        owed -= sum(expense.share(creditor) for expense in self.expenses if expense.payer is debtor)
+        paid = sum(p.amount for p in self.payments if p.payer is debtor and p.receiver is creditor)
+        returned = sum(p.amount for p in self.payments if p.payer is creditor and p.receiver is debtor)
+        return owed - paid + returned
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict
 from datetime import timedelta
 
-from prost_lightning.miniworld.apps.amazon import Order, Product
+from prost_lightning.miniworld.apps.amazon import DELIVERY_FEE, Order, Product
 from prost_lightning.miniworld.contents import Contents
 from prost_lightning.miniworld.dates import NOW
 from prost_lightning.miniworld.writers.tables import SEARCH, Row, Tables
-
-DELIVERY_FEE = 5.0
-TAX_RATE = 0.1
 
 
 def write_amazon(tables: Tables, contents: Contents) -> None:
@@ -87,7 +84,7 @@ def _write_orders(tables: Tables, contents: Contents) -> None:
                     "user_id": person.id,
                     "address_id": account.address_ids[order.address.name],
                     "payment_card_id": account.card_ids[order.card.card_name],
-                    "tax": round(order.cost * TAX_RATE, 2),
+                    "tax": order.tax,
                     "delivery_fee": DELIVERY_FEE,
                     "address_text": order.address.text,
                     "payment_card_digits": order.card.digits,
