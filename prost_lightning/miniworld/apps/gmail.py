@@ -51,8 +51,9 @@ class Thread:
         other: The other person.
         emails: Oldest first; the facts are in the first.
         kind: What must be read out of the first email: ``meeting`` (``topic`` at ``time`` in ``room``), ``bill``
-            (``amount`` dollars for ``topic``), ``request`` (please send ``amount`` dollars for ``topic``), ``errand``
-            (please do ``topic``) or ``chat``.
+            (``amount`` dollars for ``topic``), ``request`` (please send ``amount`` dollars for ``topic``), ``order``
+            (please put ``amount`` pieces of the product ``topic`` into the Amazon cart), ``errand`` (please do
+            ``topic``) or ``chat``.
     """
 
     id: int
@@ -140,22 +141,25 @@ def make_account(random: Random, ids: Ids, person: Person, strangers: list[Perso
 
 
 def _make_thread(random: Random, ids: Ids, person: Person, other: Person, started_at: datetime) -> Thread:
-    kind = random.choice(("meeting", "bill", "request", "errand", "chat"))
+    kind = random.choice(("meeting", "bill", "request", "order", "errand", "chat"))
     topic = random.choice(
         {
             "meeting": words.EMAIL_TOPICS,
             "bill": words.BILLS,
             "request": words.PAYMENTS,
+            "order": [f"{brand} {product}" for brand in words.BRANDS for product in words.PRODUCTS],
             "errand": words.CHORES,
             "chat": words.SUBJECTS,
         }[kind]
     )
-    amount, room = random.randint(10, 140), random.choice(words.ROOMS)
+    amount = random.randint(1, 5) if kind == "order" else random.randint(10, 140)
+    room = random.choice(words.ROOMS)
     time = f"{random.randint(8, 18):02d}:{random.choice((0, 15, 30, 45)):02d}"
     subject, body = {
         "meeting": (topic, f"Topic: {topic}\nTime: {time}\nRoom: {room}"),
         "bill": (f"{topic} bill", f"Service: {topic}\nAmount: ${amount}"),
         "request": (topic, f"Please send me ${amount} on Venmo for: {topic}"),
+        "order": ("Shopping", f"Please put this into your Amazon cart for me: {topic}\nQuantity: {amount}"),
         "errand": ("To do", f"Please do this: {topic}"),
         "chat": (topic, random.choice(words.MESSAGES)),
     }[kind]
