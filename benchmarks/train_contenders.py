@@ -113,6 +113,7 @@ class Stopwatch:
 def train_ours(settings: Settings) -> Stopwatch:
     """This package: packed batches of one role each, an adapter a role, through Lightning's Trainer."""
     from prost_lightning.datamodules import SubtaskDataModule
+    from prost_lightning.modules.compute import ComputeSettings
     from prost_lightning.modules.role_module import RoleModule
 
     roles: Any = settings.roles
@@ -121,7 +122,7 @@ def train_ours(settings: Settings) -> Stopwatch:
         roles=roles,
         quantization=settings.quantization,  # type: ignore[arg-type]
         lora=LoraSettings(r=settings.rank, alpha=2 * settings.rank),
-        gradient_checkpointing=settings.checkpointing == "full",
+        compute=ComputeSettings(activation_checkpointing=settings.checkpointing),  # type: ignore[arg-type]
         lr=1e-4,
     )
     data = SubtaskDataModule(

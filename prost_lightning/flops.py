@@ -95,7 +95,7 @@ def training_flops(
     sequence_lengths: Iterable[int],
     supervised_tokens: int,
     adapter_parameters: int,
-    recompute: bool = False,
+    recomputed_share: float = 0.0,
 ) -> float:
     """Operations of one forward and backward pass that trains LoRA adapters on a frozen base.
 
@@ -107,12 +107,13 @@ def training_flops(
         sequence_lengths: Tokens of each sequence; attention does not cross sequences.
         supervised_tokens: Tokens with a label; the (frozen) head runs for these alone.
         adapter_parameters: Weights of the adapter being trained.
-        recompute: Whether activations are computed again in the backward pass (gradient checkpointing).
+        recomputed_share: Share of the layers whose activations are computed again in the backward pass (activation
+            checkpointing), 0 to 1.
     """
     lengths = list(sequence_lengths)
     tokens = sum(lengths)
     attention = sum(attention_flops(shape, length) for length in lengths)
     linear = 2.0 * shape.linear_parameters * tokens
     adapters = 2.0 * adapter_parameters * tokens
-    again = linear + attention + adapters if recompute else 0.0
+    again = recomputed_share * (linear + attention + adapters)
     return 2 * linear + 4.0 * shape.head_parameters * supervised_tokens + 3 * attention + 3 * adapters + again

@@ -162,18 +162,20 @@ def _evaluating(model: Any, adapter: str | None) -> Iterator[None]:
     training = model.training
     model.eval()
     try:
-        if not isinstance(model, PeftModel):
-            yield
-        elif adapter is None:
-            with model.disable_adapter():
+        # What training compiled is not meant for a cache that grows token by token.
+        with torch.compiler.set_stance("force_eager"):
+            if not isinstance(model, PeftModel):
                 yield
-        else:
-            before = model.active_adapter
-            model.set_adapter(adapter)
-            try:
-                yield
-            finally:
-                model.set_adapter(before)
+            elif adapter is None:
+                with model.disable_adapter():
+                    yield
+            else:
+                before = model.active_adapter
+                model.set_adapter(adapter)
+                try:
+                    yield
+                finally:
+                    model.set_adapter(before)
     finally:
         model.train(training)
 

@@ -23,6 +23,7 @@ from transformers import (
 )
 
 from prost_lightning.errors import UserError
+from prost_lightning.modules.adapters import seeded
 from prost_lightning.modules.builtin_models import BUILTIN_MODELS, builtin_model_directory
 from prost_lightning.modules.packed_attention import PER_SEQUENCE_ATTENTION
 
@@ -168,13 +169,18 @@ def keep_trainable_on_cpu(model: torch.nn.Module) -> None:
             module.support_avx512bf16_for_cpu = False
 
 
-def add_adapters(base: PreTrainedModel, roles: Sequence[str], settings: LoraSettings) -> PeftModel:
+def add_adapters(
+    base: PreTrainedModel, roles: Sequence[str], settings: LoraSettings, seed: int | None = None
+) -> PeftModel:
     """Puts one new adapter for each role on a shared base.
+
+    Each is initialised from the seed and its name, so that it begins as it would without the others.
 
     Args:
         base: From :func:`load_base`; changed in place.
         roles: Names of the adapters.
         settings: Their shape.
+        seed: Of the initialisation. Default: the one that PyTorch was seeded with last.
 
     Returns:
         The model with all adapters; the first role's is active.
@@ -189,10 +195,13 @@ def add_adapters(base: PreTrainedModel, roles: Sequence[str], settings: LoraSett
         target_modules=settings.target_modules,
         task_type="CAUSAL_LM",
     )
+    seed = torch.initial_seed() if seed is None else seed
     try:
-        model = get_peft_model(base, config, adapter_name=roles[0])
+        with seeded(seed, roles[0]):
+            model = get_peft_model(base, config, adapter_name=roles[0])
         for role in roles[1:]:
-            model.add_adapter(role, config)
+            with seeded(seed, role):
+                model.add_adapter(role, config)
     except ValueError as error:
         raise UserError(f"lora.target_modules={settings.target_modules}: {error}") from error
     return model

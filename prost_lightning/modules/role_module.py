@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from peft import PeftModel
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import Parameter
 from transformers import PreTrainedTokenizerBase
 from typing_extensions import override
 
@@ -22,7 +23,13 @@ from prost_lightning.agents.local_policy import LocalPolicy
 from prost_lightning.allocation import allocation, size_label
 from prost_lightning.errors import UserError
 from prost_lightning.flops import ModelShape, training_flops
-from prost_lightning.modules.packed_attention import packed_hidden_states, sequence_lengths
+from prost_lightning.modules.adapters import AdapterSwitch, seeded
+from prost_lightning.modules.checkpointing import checkpoint_activations, recomputed_share
+from prost_lightning.modules.compilation import compile_layers
+from prost_lightning.modules.compute import ComputeSettings
+from prost_lightning.modules.losses import check_loss, summed_cross_entropy
+from prost_lightning.modules.optimizers import OptimizerName, make_optimizer
+from prost_lightning.modules.packed_attention import Kernel, attention_kernel, packed_hidden_states, sequence_lengths
 from prost_lightning.modules.qlora import (
     LoraSettings,
     Quantization,
@@ -31,24 +38,33 @@ from prost_lightning.modules.qlora import (
     load_base,
     load_tokenizer,
 )
+from prost_lightning.modules.schedule import Decay, LearningRateCurve, OwnStepsSchedule
 from prost_lightning.trajectory import Role
 
 IGNORED = -100
 """Label of tokens without a loss."""
 
 DEFAULT_LORA = LoraSettings()
+DEFAULT_COMPUTE = ComputeSettings()
 
 
 class RoleModule(LightningModule):
     """Trains a team's adapters by supervised fine-tuning.
 
     A batch belongs to one role: a dictionary with ``role``, and ``input_ids``, ``position_ids`` and ``labels`` of shape
-    (1, T), several sequences one after the other, as :func:`prost_lightning.datamodules.collate.collate` makes them.
-    Only that role's adapter is active and gets gradients. The output head, a large part of a small model's work, runs
-    for tokens that have a label only.
+    (1, T), several sequences one after the other, as :mod:`prost_lightning.datamodules.collate` makes them. Only that
+    role's adapter is active and gets gradients.
 
-    Logged: ``train/loss`` and ``train/loss_<role>`` (each step), ``train/tokens`` and ``train/supervised_tokens``
-    (summed over the epoch), ``val/loss`` and ``val/loss_<role>`` (mean over tokens); the same under ``test/``.
+    The loss of an optimiser step is the mean over the labelled tokens of all its micro-batches, over ranks and
+    accumulation, if batches say how many those are (``step_supervised_tokens``); else it is a mean of means.
+
+    Roles that are trained together become what they would become alone: each adapter has its own initialisation,
+    dropout masks, learning rate (by its own steps) and gradient norm to be clipped. The steps of a batch must not mix
+    roles for that, which is the data module's work.
+
+    Logged: ``train/loss`` and ``train/loss_<role>`` (each micro-batch), ``train/tokens`` and
+    ``train/supervised_tokens`` (summed over the epoch), ``val/loss`` and ``val/loss_<role>`` (mean over tokens); the
+    same under ``test/``.
 
     The defaults of training are this project's choice, not the paper's.
 
@@ -59,10 +75,12 @@ class RoleModule(LightningModule):
         lora: Shape of the adapters.
         lr: Peak learning rate of AdamW.
         weight_decay: AdamW's weight decay.
-        warmup_share: Share of all optimiser steps in which the learning rate rises linearly from 0.
+        warmup_share: Share of a role's optimiser steps in which its learning rate rises linearly from 0.
         lr_schedule: How it goes on from there to ``final_lr_share``.
         final_lr_share: What is left of the learning rate in the end, as a share of ``lr``.
-        gradient_checkpointing: Compute activations again in the backward pass: about a third slower, far less memory.
+        optimizer: ``adamw``, ``adamw_8bit`` (states in 8 bits), or, on GPUs, ``paged_adamw`` and ``paged_adamw_8bit``
+            (states that move to the host when memory runs out).
+        compute: Attention, loss, activation checkpointing and compilation.
     """
 
     def __init__(
@@ -74,9 +92,10 @@ class RoleModule(LightningModule):
         lr: float = 1e-3,
         weight_decay: float = 0.0,
         warmup_share: float = 0.05,
-        lr_schedule: Literal["cosine", "linear", "constant"] = "cosine",
+        lr_schedule: Decay = "cosine",
         final_lr_share: float = 0.1,
-        gradient_checkpointing: bool = False,
+        optimizer: OptimizerName = "adamw",
+        compute: ComputeSettings = DEFAULT_COMPUTE,
     ) -> None:
         super().__init__()
         if not roles or len(set(roles)) != len(roles):
@@ -90,13 +109,30 @@ class RoleModule(LightningModule):
         self.lora = lora
         self.lr = lr
         self.weight_decay = weight_decay
-        self.warmup_share = warmup_share
-        self.lr_schedule = lr_schedule
-        self.final_lr_share = final_lr_share
-        self.gradient_checkpointing = gradient_checkpointing
+        self.lr_curve = LearningRateCurve(warmup_share, lr_schedule, final_lr_share)
+        self.optimizer_name = optimizer
+        self.compute_settings = compute
         # Checkpoints hold the adapters only; the base comes from where it came from.
         self.strict_loading = False
         self.network: PeftModel | None = None
+        self._micro_batches = dict.fromkeys(self.roles, 0)  # done so far; seeds dropout
+        self._held_out = torch.zeros(len(self.roles), 2)  # summed loss and tokens of each role
+
+    @override
+    def setup(self, stage: str) -> None:
+        strategy = self.trainer.strategy
+        if not isinstance(strategy, SingleDeviceStrategy | DDPStrategy):
+            raise UserError(
+                f"trainer.strategy: RoleModule trains on one device or with DDP, and does not shard its base "
+                f"({type(strategy).__name__}); set it to auto or ddp_find_unused_parameters_true."
+            )
+        if stage != "fit" or isinstance(strategy, SingleDeviceStrategy) or len(self.roles) == 1:
+            return
+        if not strategy._ddp_kwargs.get("find_unused_parameters", False):
+            raise UserError(
+                f"trainer.strategy: the weights that get gradients change with each step's role, of which there are "
+                f"{len(self.roles)}; set it to ddp_find_unused_parameters_true."
+            )
 
     @override
     def configure_model(self) -> None:
@@ -105,9 +141,12 @@ class RoleModule(LightningModule):
         trainer = self._trainer
         device = trainer.strategy.root_device if trainer is not None else self.device
         base = load_base(self.base_model, self.quantization, device=device)
-        if self.gradient_checkpointing:
-            base.gradient_checkpointing_enable({"use_reentrant": False})
+        check_loss(self.compute_settings.loss, base.get_output_embeddings(), device)
+        self._kernel: Kernel = attention_kernel(self.compute_settings.attention, device, base.dtype)
+        checkpoint_activations(base, self.compute_settings.activation_checkpointing)
         self.network = add_adapters(base, self.roles, self.lora).train()
+        self._adapters = AdapterSwitch(self.network)
+        compile_layers(base, self.compute_settings.compile, adapters=len(self.roles))
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -144,79 +183,130 @@ class RoleModule(LightningModule):
 
     def training_flops(self, batch: dict[str, Any]) -> float:
         """Floating-point operations of one training step on a batch; see :mod:`prost_lightning.flops`."""
-        role_parameters = sum(p.numel() for name, p in self._lora_parameters().items() if f".{batch['role']}." in name)
+        base: Any = self._network.get_base_model()
         return training_flops(
             self.shape,
             sequence_lengths(batch["position_ids"]),
             supervised_tokens=int((batch["labels"] != IGNORED).sum()),
-            adapter_parameters=role_parameters,
-            recompute=self.gradient_checkpointing,
+            adapter_parameters=sum(p.numel() for p in self._adapters.parameters[batch["role"]].values()),
+            recomputed_share=recomputed_share(base),
         )
 
     def loss(self, batch: dict[str, Any]) -> tuple[Tensor, int]:
-        """Mean cross-entropy of the labelled tokens under their role's adapter, in float32.
+        """Summed cross-entropy of the labelled tokens under their role's adapter, in float32.
 
         Args:
-            batch: See the class.
+            batch: See the class. Without a label, the sum is zero and so are the gradients of the role's adapter.
 
         Returns:
-            The loss, and how many tokens it is the mean of.
+            The sum, and how many tokens it goes over.
         """
         network = self._network
         if batch["role"] not in self.roles:
             raise UserError(
                 f"model.roles={list(self.roles)}: the data has a batch for {batch['role']}; name the same roles."
             )
-        network.set_adapter(batch["role"])
+        self._adapters.activate(batch["role"])
         causal_model: Any = network.get_base_model()
         # Adapters' weights are kept in float32; computing with them as the base computes is a sixth faster on CPUs.
         with torch.autocast(self.device.type, torch.bfloat16, enabled=causal_model.dtype == torch.bfloat16):
-            hidden = packed_hidden_states(causal_model.get_decoder(), batch["input_ids"], batch["position_ids"])[0]
+            decoder = causal_model.get_decoder()
+            hidden = packed_hidden_states(decoder, batch["input_ids"], batch["position_ids"], self._kernel)[0]
         # The state at t predicts token t + 1; a sequence's first token has no state before it.
         labels = batch["labels"][0, 1:].masked_fill(batch["position_ids"][0, 1:] == 0, IGNORED)
         supervised = (labels != IGNORED).nonzero().flatten()
-        if len(supervised) == 0:
-            return hidden.sum() * 0.0, 0  # an empty micro-batch; see the data module's Batch
-        logits = causal_model.get_output_embeddings()(hidden[supervised])
-        return F.cross_entropy(logits.float(), labels[supervised]), len(supervised)
+        head = causal_model.get_output_embeddings()
+        total = summed_cross_entropy(hidden[supervised], head, labels[supervised], self.compute_settings.loss)
+        return total, len(supervised)
 
     @override
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        loss, supervised = self.loss(batch)
-        each_step = {"train/loss": loss, f"train/loss_{batch['role']}": loss}
+        with self._dropout_of(batch["role"]):
+            total, supervised = self.loss(batch)
+        self._micro_batches[batch["role"]] += 1
+        mean = total.detach() / max(1, supervised)
+        each_step = {"train/loss": mean, f"train/loss_{batch['role']}": mean}
         self.log_dict(each_step, on_step=True, on_epoch=False, prog_bar=False, batch_size=supervised)
-        self.log("loss", loss, prog_bar=True, logger=False, batch_size=supervised)
+        self.log("loss", mean, prog_bar=True, logger=False, batch_size=supervised)
         counts = {"train/tokens": float(batch["input_ids"].numel()), "train/supervised_tokens": float(supervised)}
         self.log_dict(counts, on_step=False, on_epoch=True, reduce_fx="sum", batch_size=1)
-        return loss
+        if "step_supervised_tokens" not in batch:
+            return total / max(1, supervised)
+        # Lightning takes the mean over the accumulation window, and DDP the one over ranks; this makes them sums.
+        micro_batches = self.trainer.world_size * self.trainer.accumulate_grad_batches
+        weighted: Tensor = total * (micro_batches / batch["step_supervised_tokens"])
+        return weighted
+
+    def _dropout_of(self, role: Role) -> AbstractContextManager[None]:
+        """Seeds dropout by the role's own micro-batches, so that its masks do not depend on other roles."""
+        if self.lora.dropout == 0:
+            return nullcontext()
+        return seeded(torch.initial_seed(), "dropout", role, self._micro_batches[role], self.global_rank)
+
+    # --- held-out data --------------------------------------------------------------------------------------------
+
+    @override
+    def on_validation_epoch_start(self) -> None:
+        self._held_out = torch.zeros(len(self.roles), 2, device=self.device)
 
     @override
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        loss, supervised = self.loss(batch)
-        # batch_size makes the epoch's mean a mean over tokens.
-        self.log_dict({"val/loss": loss, f"val/loss_{batch['role']}": loss}, batch_size=supervised, sync_dist=True)
+        total, supervised = self.loss(batch)
+        of_role = self._held_out[self.roles.index(batch["role"])]
+        of_role[0] += total
+        of_role[1] += supervised
 
     @override
-    def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        loss, supervised = self.loss(batch)
-        self.log_dict({"test/loss": loss, f"test/loss_{batch['role']}": loss}, batch_size=supervised, sync_dist=True)
+    def on_validation_epoch_end(self) -> None:
+        self._log_held_out("val")
+
+    on_test_epoch_start = on_validation_epoch_start
+    test_step = validation_step
+
+    @override
+    def on_test_epoch_end(self) -> None:
+        self._log_held_out("test")
+
+    def _log_held_out(self, prefix: str) -> None:
+        """Logs means over the tokens of all ranks. A rank may have had no batch of some role, so nothing else syncs."""
+        sums: Tensor = self.trainer.strategy.reduce(self._held_out, reduce_op="sum")
+        for role, (loss, tokens) in zip(self.roles, sums.tolist(), strict=True):
+            if tokens > 0:
+                self.log(f"{prefix}/loss_{role}", loss / tokens)
+        loss, tokens = sums.sum(dim=0).tolist()
+        if tokens > 0:
+            self.log(f"{prefix}/loss", loss / tokens)
+
+    # --- optimiser and state --------------------------------------------------------------------------------------
 
     @override
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        if self.trainer.world_size > 1:
-            # Data-parallel wrappers look once at which weights get gradients; here that changes with each batch's role.
-            raise UserError(
-                f"trainer.devices: RoleModule trains on one device, not {self.trainer.world_size}; set it to 1."
-            )
-        # All roles' weights. Those of inactive adapters have no gradient in a step, and AdamW leaves them alone then.
-        optimizer = torch.optim.AdamW(self._lora_parameters().values(), lr=self.lr, weight_decay=self.weight_decay)
-        total = self._total_steps()
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self._lr_share(step, total))
+        self._adapters.train_all()
+        weights: dict[str, list[Parameter]] = {
+            role: list(self._adapters.parameters[role].values()) for role in self.roles
+        }
+        optimizer = make_optimizer(self.optimizer_name, weights, lr=self.lr, weight_decay=self.weight_decay)
+        totals = self._total_steps()
+        scheduler = OwnStepsSchedule(optimizer, self.lr_curve, [totals[role] for role in self.roles])
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _total_steps(self) -> dict[Role, int]:
+        """Optimiser steps of each role in the whole fit. What is to come is known to the data module only."""
+        trainer = self.trainer
+        datamodule = getattr(trainer, "datamodule", None)
+        by_role = getattr(datamodule, "optimizer_steps_by_role", None)
+        if by_role is not None:
+            steps: dict[Role, int] = by_role()
+            return {role: steps.get(role, 0) for role in self.roles}
+        # Whoever cannot tell the roles apart gets the same learning rates for all, along the whole of the run.
+        planned = getattr(datamodule, "total_optimizer_steps", None)
+        total = planned() if planned is not None else int(trainer.estimated_stepping_batches)
+        return dict.fromkeys(self.roles, min(total, trainer.max_steps) if trainer.max_steps > 0 else total)
 
     @override
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["state_dict"] = {f"network.{name}": p.detach() for name, p in self._lora_parameters().items()}
+        checkpoint["micro_batches"] = dict(self._micro_batches)
 
     @override
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -228,28 +318,11 @@ class RoleModule(LightningModule):
                 f"The checkpoint's adapters do not fit model.base_model={self.base_model} with roles={list(self.roles)}"
                 f" and lora={asdict(self.lora)}; resume with the settings it was made with."
             )
+        self._micro_batches |= checkpoint.get("micro_batches", {})
 
-    def _total_steps(self) -> int:
-        """Optimiser steps of the whole fit. A growing pool is known to the data module only."""
-        trainer = self.trainer
-        planned = getattr(getattr(trainer, "datamodule", None), "total_optimizer_steps", None)
-        total = planned() if planned is not None else int(trainer.estimated_stepping_batches)
-        return min(total, trainer.max_steps) if trainer.max_steps > 0 else total
-
-    def _lr_share(self, step: int, total: int) -> float:
-        """The learning rate of a step (from 0), as a share of ``lr``."""
-        warmup = math.ceil(self.warmup_share * total)
-        if step < warmup:
-            return (step + 1) / (warmup + 1)
-        if self.lr_schedule == "constant":
-            return 1.0
-        progress = min(1.0, (step - warmup) / max(1, total - warmup))
-        left = 1 - progress if self.lr_schedule == "linear" else (1 + math.cos(math.pi * progress)) / 2
-        return self.final_lr_share + (1 - self.final_lr_share) * left
-
-    def _lora_parameters(self) -> dict[str, torch.nn.Parameter]:
+    def _lora_parameters(self) -> dict[str, Parameter]:
         """All adapters' weights by name, whichever adapter is active."""
-        return {name: parameter for name, parameter in self._network.named_parameters() if ".lora_" in name}
+        return {name: weight for weights in self._adapters.parameters.values() for name, weight in weights.items()}
 
     @property
     def _network(self) -> PeftModel:

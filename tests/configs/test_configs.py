@@ -26,7 +26,8 @@ def print_config(arguments: list[str]) -> dict[str, Any]:
 
 
 def overlays() -> list[Path]:
-    return sorted(path for path in CONFIGS.glob("*.yaml") if path.name != "quickstart.yaml")
+    paths = [*CONFIGS.glob("*.yaml"), *CONFIGS.glob("models/*.yaml")]
+    return sorted(path for path in paths if path.name != "quickstart.yaml")
 
 
 @pytest.mark.parametrize("path", overlays(), ids=lambda path: path.name)
