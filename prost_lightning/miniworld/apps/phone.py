@@ -12,9 +12,9 @@ from prost_lightning.miniworld.dates import moments
 from prost_lightning.miniworld.people import Person
 
 _CONTACTS = 26
-_TEXTS = 44
+_TEXTS = 64
 _VOICES = 22
-_TEXT_PARTNERS = 6
+_TEXT_PARTNERS = 4
 _ALARMS = 7
 _SECOND_RELATIONSHIP_SHARE = 0.15
 
@@ -118,7 +118,7 @@ def _messages(
     for sent_at in moments(random, count):
         pair = [person, random.choice(partners)]
         random.shuffle(pair)
-        kind = random.choice(("chat", "chat", "debt", "meeting", "errand"))
+        kind = random.choice(("chat", "debt", "meeting", "errand"))
         amount, time = random.randint(5, 90), f"{random.randint(8, 20):02d}:{random.choice((0, 15, 30, 45)):02d}"
         topic = {
             "chat": random.choice(words.MESSAGES),

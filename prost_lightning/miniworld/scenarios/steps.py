@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from prost_lightning.miniworld.contents import PAGE_LIMIT
 from prost_lightning.miniworld.script import Mistake, ScriptStep, SubTaskCheck
 
-# The longest list in the world has 62 rows.
+# The longest list in the world has 64 rows.
 _PAGES = 5
 _CALL = re.compile(r"apis\.(\w+)\.(\w+)\(")
 _READING = re.compile(r"show_|search_|get_|directory_exists|file_exists")
