@@ -150,8 +150,8 @@ def note_tidy_check_list(world: Contents, person: Person, random: Random) -> Dra
     )
 
 
-def read_open_items(note: Note, before: str = "") -> list[ScriptStep]:
-    """The two sub-tasks that leave a check list's open items in ``open_items``, after what is there ``before``."""
+def read_open_items(note: Note, into: str) -> list[ScriptStep]:
+    """The two sub-tasks that leave a check list's open items, without their sign, in a variable."""
     count = sum(not item.done for item in note.checks)
     select = step(
         "compute",
@@ -160,10 +160,10 @@ def read_open_items(note: Note, before: str = "") -> list[ScriptStep]:
             f"Keep the open items of '{note.title}', without the sign.",
             f"Put what '{note.title}' has open in open_items.",
         ],
-        f"cut '[ ] ' off the items that start with it, leave these in {before}open_items",
+        f"cut '[ ] ' off the items that start with it, leave these in {into}",
         [
             keep("items", 'i.startswith("[ ] ")'),
-            f"open_items = {before}[m[4:] for m in matches]",
+            f"{into} = [m[4:] for m in matches]",
             'print(len(matches), "open items")',
         ],
         f"{count} open items",
@@ -183,7 +183,7 @@ def note_merge_open_items(world: Contents, person: Person, random: Random) -> Dr
     if len(open_items) < 3 or any(2 * sum(i.done for i in note.checks) == len(note.checks) for note in (first, second)):
         return None
     content = "\n".join(open_items)
-    read = [*read_open_items(first), *read_open_items(second, "open_items + ")]
+    read = [*read_open_items(first, "first_items"), *read_open_items(second, "second_items")]
     return Draft(
         [
             f"Create a Simple Note note '{title}' that lists, one a line and without the signs, the open items ('[ "
@@ -194,6 +194,6 @@ def note_merge_open_items(world: Contents, person: Person, random: Random) -> Dr
             f"every such item of '{second.title}', each on its own line and without that sign.",
         ],
         {"first": first.title, "second": second.title, "title": title},
-        [login_step("simple_note"), *read, create_note(title, "open_items")],
+        [login_step("simple_note"), *read, create_note(title, "first_items + second_items")],
         rows={"added simple_note.Note": [(title, content, person.email)]},
     )

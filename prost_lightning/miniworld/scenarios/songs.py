@@ -26,7 +26,6 @@ def listed_songs(note: Note, catalogue: Catalogue) -> list[Song]:
 
 def search_listed_songs(note: Note) -> ScriptStep:
     """The sub-task that leaves the songs that ``items`` names in ``songs``."""
-    search = call("spotify", "search_songs", query="title", page_limit="20")
     return step(
         "collect",
         "spotify",
@@ -38,7 +37,7 @@ def search_listed_songs(note: Note) -> ScriptStep:
         [
             "songs = []",
             "for title in items:",
-            f"    found = {search}",
+            "    found = apis.spotify.search_songs(query=title, page_limit=20)",
             '    songs.append([f for f in found if f["title"] == title][0])',
             'print(len(songs), "songs found")',
         ],
