@@ -158,7 +158,7 @@ def read_open_items(note: Note, into: str) -> list[ScriptStep]:
         "simple_note",
         [
             f"Keep the open items of '{note.title}', without the sign.",
-            f"Put what '{note.title}' has open in open_items.",
+            f"Put what '{note.title}' has open in {into}.",
         ],
         f"cut '[ ] ' off the items that start with it, leave these in {into}",
         [
