@@ -42,9 +42,9 @@ class BlockingPool:
         return self.pool.process_id
 
     @property
-    def isolated(self) -> bool:
-        """As :attr:`AppWorldPool.isolated`."""
-        return self.pool.isolated
+    def missing_protections(self) -> dict[str, str]:
+        """As :attr:`AppWorldPool.missing_protections`."""
+        return self.pool.missing_protections
 
     def call(self, function: Callable[[*_Arguments], Awaitable[_Result]], *arguments: *_Arguments) -> _Result:
         """Runs a coroutine function on the pool's event loop and waits for its result.

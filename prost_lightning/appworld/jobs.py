@@ -1,7 +1,9 @@
 """What a forked child of the worker process does: it plays one episode, or judges one, and ends.
 
-A child ends with ``os._exit``, since AppWorld makes an orderly exit take seconds. While a world is open, Python's
-clocks stand still in its process: no timing is done here.
+An episode takes two processes. The engine's holds the databases and answers API calls; a child of its own, which holds
+nothing, runs the model's code (see :mod:`prost_lightning.appworld.code_process`). Children end with ``os._exit``, since
+AppWorld makes an orderly exit take seconds. While a world is open, Python's clocks stand still in its process: no
+timing is done here.
 """
 
 from __future__ import annotations
@@ -9,81 +11,101 @@ from __future__ import annotations
 import errno
 import json
 import os
+import socket
 import traceback
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from prost_lightning.appworld import sandbox
+from prost_lightning.appworld import namespaces, sandbox
 from prost_lightning.appworld.channel import Channel, ChannelClosedError
+from prost_lightning.appworld.gateway import CodeProcessError, Gateway
 from prost_lightning.appworld.sub_task_checks import check_sub_tasks
+from prost_lightning.appworld.truncation import truncate
 
 if TYPE_CHECKING:
     from appworld import AppWorld
-    from appworld.requester import Requester
 
 #: The statements that AppWorld records (``DBChangesTracker`` in its ``model_lib``).
 _CHANGES = ("INSERT", "UPDATE", "DELETE", "CREATE", "DROP")
 
 
-def run(job: dict[str, Any], channel: Channel, *, isolated: bool) -> None:
-    """Does one job in this process, which then ends."""
+def run(job: dict[str, Any], channel: Channel, *, missing: Collection[str]) -> None:
+    """Does one job in this process, which then ends.
+
+    Args:
+        job: What to do; see :mod:`prost_lightning.appworld.worker`.
+        channel: To the training process.
+        missing: Protections to do without, of :data:`prost_lightning.appworld.protections.PROTECTIONS`.
+    """
     try:
         os.setsid()
-        limits = job["limits"]
-        writable = None
         if job["kind"] == "episode":
-            writable = Path(job["output"])
-            writable.mkdir(parents=True, exist_ok=True)
-        if isolated:
-            sandbox.confine(
-                hidden=[Path(path) for path in job["hidden"]],
-                kept=[Path(path) for path in job["kept"]] + ([writable] if writable else []),
-                writable=writable,
-                temporary=Path(os.environ["TMPDIR"]),
-            )
-        sandbox.die_with_parent()
-        sandbox.limit_resources(
-            memory_gib=limits["memory_gib"],
-            cpu_seconds=limits["episode_seconds"],
-            file_size_mib=limits["file_size_mib"],
-            processes=limits["processes"] if isolated else 0,
-        )
-        if job["kind"] == "episode":
-            _play(channel, job, limits)
+            _play(channel, job, missing)
         else:
+            _confine(job, missing, writable=None)
             _evaluate(channel, job)
     except ChannelClosedError:
         pass  # The training process has no more use for this episode.
+    except CodeProcessError as error:
+        _send_failure(channel, error.reason, str(error))
     except BaseException as error:
-        # Everything: AppWorld lets a KeyboardInterrupt out of a model's code, and its state cannot be trusted after it.
-        out_of_memory = isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM
-        report_failure(channel, "limit:memory" if out_of_memory else "env_error")
+        report_failure(channel, error)
     finally:
         os._exit(0)
 
 
-def report_failure(channel: Channel, reason: str) -> None:
+def report_failure(channel: Channel, error: BaseException) -> None:
     """Tells why this process ends, if anyone still listens."""
-    detail = traceback.format_exc()
-    os.write(2, detail[-4000:].encode(errors="replace"))
+    os.write(2, traceback.format_exc()[-4000:].encode(errors="replace"))
+    _send_failure(channel, *_reason(error))
+
+
+def _reason(error: BaseException) -> tuple[str, str]:
+    out_of_memory = isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM
+    detail = "".join(traceback.format_exception_only(error)).strip().rpartition("\n")[2]
+    return "limit:memory" if out_of_memory else "env_error", detail
+
+
+def _send_failure(channel: Channel, reason: str, detail: str) -> None:
     with suppress(ChannelClosedError):
-        channel.send({"failed": reason, "detail": detail.strip().rpartition("\n")[2][:500]})
+        channel.send({"failed": reason, "detail": detail[:500]})
 
 
-def _play(channel: Channel, job: dict[str, Any], limits: dict[str, Any]) -> None:
-    """Opens a world and executes what it is sent, until the channel closes."""
-    from appworld import AppWorld
-
-    world = AppWorld(
-        task_id=job["task_id"],
-        experiment_name=job["experiment"],
-        load_ground_truth=False,
-        timeout_seconds=max(1, round(limits["execute_seconds"])),
+def _confine(job: dict[str, Any], missing: Collection[str], writable: Path | None) -> None:
+    """Narrows the trusted side of a job."""
+    limits = job["limits"]
+    if "namespaces" not in missing:
+        kept = [Path(path) for path in job["kept"]]
+        sandbox.confine_engine(hidden=[Path(path) for path in job["hidden"]], kept=kept, writable=writable)
+    namespaces.die_with_parent()
+    namespaces.forbid_inspection()
+    sandbox.limit_resources(
+        memory_gib=limits["memory_gib"],
+        cpu_seconds=limits["episode_seconds"],
+        file_size_mib=limits["file_size_mib"],
     )
-    record_statuses(world.requester)
+
+
+def _play(channel: Channel, job: dict[str, Any], missing: Collection[str]) -> None:
+    """Opens a world and has executed what comes, until the channel closes."""
+    from appworld import AppWorld, environment
+
+    limits = job["limits"]
+    output_directory = Path(job["output"])
+    output_directory.mkdir(parents=True, exist_ok=True)
+    # Before this process narrows its own view, and before it has anything that the code must not see.
+    code_channel = _start_code_process(channel, job, missing)
+    _confine(job, missing, writable=output_directory)
+    # No code runs in this process.
+    environment.InteractiveShellEmbed = lambda config: SimpleNamespace(user_ns={}, run_cell=lambda code: None)
+    world = AppWorld(task_id=job["task_id"], experiment_name=job["experiment"], load_ground_truth=False)
+    gateway = Gateway(world, code_channel)
+    gateway.wait_until_ready()
     task, supervisor = world.task, world.task.supervisor
     channel.send(
         {
@@ -97,67 +119,88 @@ def _play(channel: Channel, job: dict[str, Any], limits: dict[str, Any]) -> None
             "app_descriptions": task.app_descriptions,
         }
     )
+    completed = gave_up = False
     while True:
-        output = str(world.execute(channel.receive()["code"]))
-        shown = truncate(output, limits["output_chars"])
-        # AppWorld writes its whole log anew after every execution: do not let one long output grow all of them.
-        world.environment_io[-1]["output"] = shown
-        completed = bool(world.task_completed())
+        code = channel.receive()["code"]
+        served = gateway.served
+        outcome = gateway.execute(code)
+        output = truncate(outcome.output, limits["output_chars"])
+        world.environment_io.append({"input": code.strip(), "output": output.rstrip()})
+        world.save_logs()
+        if gateway.served > served:
+            world._save_state(world.output_db_home_path_on_disk)
+            completed = bool(world.task_completed())
+            gave_up = completed and _task_status(world) == "fail"
+        world.requester.reset_request_count()
         channel.send(
             {
-                "output": shown,
+                "output": output,
                 "error": output.startswith("Execution failed."),
-                "truncated": shown != output,
+                "truncated": outcome.truncated or output != outcome.output,
                 "completed": completed,
-                "gave_up": completed and _task_status(world) == "fail",
+                "gave_up": gave_up,
             }
         )
 
 
-def record_statuses(requester: Requester) -> None:
-    """Adds the response's HTTP status to each request that AppWorld logs, since its own log does not tell success.
+def _start_code_process(channel: Channel, job: dict[str, Any], missing: Collection[str]) -> Channel:
+    """Forks the process that runs the model's code.
 
-    Args:
-        requester: The requester of an open world; its ``logs/api_calls.jsonl`` gets a field ``status``.
+    With namespaces it is the first of a process tree of its own: a helper makes that, forks it and is gone. It becomes
+    a child of this process, which is the first of the tree around it, and cannot outlive it.
+
+    Returns:
+        The channel to it.
     """
-    tracker, check_response = requester.request_tracker, requester.raise_if_failure
-    log = tracker.add_request
-    unanswered: list[dict[str, Any]] = []
+    specification = Path(os.environ["APPWORLD_ROOT"], "data", "tasks", job["task_id"], "specs.json")
+    now = json.loads(specification.read_bytes())["datetime"]
+    ours, theirs = socket.socketpair()
+    process = os.fork()
+    if process:
+        theirs.close()
+        if "namespaces" not in missing and os.waitpid(process, 0)[1]:
+            raise OSError("the code's process could not be isolated")
+        return Channel(ours)
+    try:
+        if "namespaces" not in missing:
+            namespaces.nested_namespaces()
+            if os.fork():
+                os._exit(0)
+        else:
+            namespaces.die_with_parent()
+        ours.close()
+        channel.close()
+        _run_code(theirs, job, missing, now)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(1)
 
-    def add_request(*arguments: Any, **named: Any) -> None:
-        before = len(tracker.requests)
-        log(*arguments, **named)
-        unanswered[:] = tracker.requests[before:]
 
-    def raise_if_failure(response: Any, *arguments: Any, **named: Any) -> None:
-        while unanswered:
-            unanswered.pop()["status"] = response.status_code
-        check_response(response, *arguments, **named)
+def _run_code(connection: socket.socket, job: dict[str, Any], missing: Collection[str], now: str) -> None:
+    """Confines this process and runs a model's code in it, until the engine's process closes the connection."""
+    from prost_lightning.appworld import code_process
 
-    tracker.add_request, requester.raise_if_failure = add_request, raise_if_failure
+    limits = job["limits"]
+    channel = Channel(connection)
+    try:
+        sandbox.limit_code_resources(memory_gib=limits["memory_gib"], cpu_seconds=limits["episode_seconds"])
+        sandbox.confine_code(
+            hidden=[Path(path) for path in job["hidden"]], missing=missing, kept_descriptor=connection.fileno()
+        )
+        code_process.serve(
+            channel, now=now, execute_seconds=limits["execute_seconds"], output_chars=limits["output_chars"]
+        )
+    except ChannelClosedError:
+        pass
+    except BaseException as error:
+        # Everything: AppWorld lets a KeyboardInterrupt out of a model's code, and its state cannot be trusted after it.
+        _send_failure(channel, *_reason(error))
 
 
 def _task_status(world: AppWorld) -> str:
     """What the agent said when it completed the task: ``success`` or ``fail``."""
     return str(world.requester.request("supervisor", "show_active_task", track=False)["status"])
-
-
-def truncate(text: str, limit: int) -> str:
-    """Shortens a text by cutting out its middle: the beginning shows what it is, the end holds result or error.
-
-    Args:
-        text: Any text.
-        limit: Longest result in characters, the marker that replaces the middle included.
-
-    Returns:
-        The text itself if it is short enough.
-    """
-    if len(text) <= limit:
-        return text
-    marker = f"\n... [{len(text)} characters, middle cut out] ...\n"
-    room = max(0, limit - len(marker))
-    head = room * 2 // 3
-    return (text[:head] + marker + text[len(text) - (room - head) :])[:limit]
 
 
 def _evaluate(channel: Channel, job: dict[str, Any]) -> None:
@@ -181,8 +224,8 @@ def _evaluate(channel: Channel, job: dict[str, Any]) -> None:
 def check_saved_changes(directory: Path) -> None:
     """Checks that an episode's saved databases are what AppWorld writes.
 
-    They are SQL statements that the evaluator replays, and the episode's process could have written any: one that
-    attaches another database file could read or write it.
+    They are SQL statements that the evaluator replays. Where the operating system cannot keep a model's code from the
+    directory, it could have written any: one that attaches another database file could read or write it.
 
     Args:
         directory: The episode's ``dbs``.

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from typing import Any
 import prost_lightning
 from prost_lightning.appworld.channel import Channel
 from prost_lightning.appworld.data import ensure_unpacked
+from prost_lightning.appworld.protections import PROTECTIONS, Sandbox
 from prost_lightning.errors import UserError
 
 _logger = logging.getLogger(__name__)
@@ -54,26 +56,37 @@ class Launcher:
         name: What the worker is called in its log's name.
         with_ground_truth: Whether jobs may see the tasks' solutions and tests. Without, they get a copy of the world
             that lacks them, and the world itself is hidden where the system allows it.
-        isolate: Whether to use Linux namespaces where the system allows it.
+        sandbox: Whether to use what protections the system offers (``auto``), to refuse to run without all of them
+            (``strict``), or to do without (``off``).
+        without: Protections of :data:`prost_lightning.appworld.protections.PROTECTIONS` to do without.
 
     Raises:
         UserError: There is no world at ``root``.
     """
 
     def __init__(
-        self, root: Path, output_dir: Path, *, name: str, with_ground_truth: bool, isolate: bool = True
+        self,
+        root: Path,
+        output_dir: Path,
+        *,
+        name: str,
+        with_ground_truth: bool,
+        sandbox: Sandbox = "auto",
+        without: Collection[str] = (),
     ) -> None:
         self._root = Path(root).resolve()
         self._output_dir = Path(output_dir).resolve()
+        self._name = name
         self._log_path = self._output_dir / f"{name}.log"
         self._with_ground_truth = with_ground_truth
-        self._isolate = isolate
+        self._sandbox = sandbox
+        self._unwanted = sorted(PROTECTIONS if sandbox == "off" else without)
         self._task_ids = _task_ids(self._root)
         ensure_unpacked()
         (self._output_dir / "experiments" / "outputs").mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
-        self._warned = False
+        self._told = False
         self._closed = False
         self._came_up = False
         self._start_failure: UserError | None = None
@@ -85,11 +98,11 @@ class Launcher:
         return self._process.pid
 
     @property
-    def isolated(self) -> bool:
-        """Whether jobs run in namespaces of their own; waits until the worker process is up."""
+    def missing_protections(self) -> dict[str, str]:
+        """Why not, for each protection that jobs run without; waits until the worker process is up."""
         with self._lock:
             self._wait_until_ready()
-            return self._isolated
+            return self._missing
 
     def episode_directory(self, experiment: str, task_id: str) -> Path:
         """Where AppWorld saves an episode."""
@@ -163,9 +176,10 @@ class Launcher:
         settings = {
             "control": theirs.fileno(),
             "scratch": str(self._scratch),
-            "preload_task": min(self._task_ids),
-            "isolate": self._isolate,
+            "unwanted": self._unwanted,
         }
+        if not self._with_ground_truth:
+            settings["trial"] = self._start_message(0, self._trial())
         with self._log_path.open("ab") as log:
             self._log_start = log.tell()
             self._process = subprocess.Popen(
@@ -214,17 +228,27 @@ class Launcher:
             "OMP_NUM_THREADS": "1",
         }
 
+    def _trial(self) -> dict[str, Any]:
+        """A small episode, by which the worker finds out whether it can play any."""
+        task_id, experiment = min(self._task_ids), f".trial-{self._scratch.name}"
+        limits = {"memory_gib": 2.0, "episode_seconds": 120.0, "file_size_mib": 64, "execute_seconds": 60.0}
+        return {
+            "kind": "episode",
+            "task_id": task_id,
+            "experiment": experiment,
+            "output": str(self.episode_directory(experiment, task_id)),
+            "limits": {**limits, "output_chars": 1500},
+        }
+
     def _hidden(self) -> list[Path]:
-        """Directories where secrets or ground truth live."""
-        hidden = [Path.home(), Path(tempfile.gettempdir()), Path("/run")]
+        """Directories that a job must not see even where they lie among Python's own."""
         # All of the world: trajectories collected on it, which hold solutions, lie beside its data by default. The data
         # once more, for a root that cannot be hidden because a Python lives in it or it is the root of all.
-        return hidden if self._with_ground_truth else [*hidden, self._root, self._root / "data"]
+        return [] if self._with_ground_truth else [self._root, self._root / "data"]
 
     def _kept(self) -> list[Path]:
-        """What a job needs even if it lies in a hidden directory: packages, but not the user's project."""
-        packages = [Path(path) for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
-        kept = [Path(sys.prefix), Path(sys.base_prefix), *packages, self._scratch]
+        """What a job needs besides Python."""
+        kept = [self._scratch / "root"]
         if self._with_ground_truth:
             kept += [self._root / "data", self._output_dir / "experiments"]
         return kept
@@ -255,14 +279,30 @@ class Launcher:
             raise self._start_failure from error
         self._came_up = True
         self._ready = True
-        self._isolated = bool(ready["isolated"])
-        if self._isolate and not self._isolated and not self._warned:
-            self._warned = True
-            _logger.warning(
-                "Linux namespaces cannot be used (%s): code that a model writes runs under resource limits and "
-                "deadlines, but could read other files of this user and use the network.",
-                ready["reason"],
+        self._missing: dict[str, str] = ready["missing"]
+        self._tell_protections()
+
+    def _tell_protections(self) -> None:
+        """Says once which protections hold; refuses those that are not enough.
+
+        Raises:
+            UserError: One is missing although all are asked for.
+        """
+        reasons = "; ".join(f"no {name} ({reason}): {PROTECTIONS[name]}" for name, reason in self._missing.items())
+        if self._missing and self._sandbox == "strict":
+            self._stop()
+            self._start_failure = UserError(
+                f"sandbox strict: this system does not protect enough from code that a model writes: {reasons}; "
+                "use a system that does, or `auto`."
             )
+            raise self._start_failure
+        if self._told:
+            return
+        self._told = True
+        holding = ", ".join(name for name in PROTECTIONS if name not in self._missing) or "none"
+        _logger.info("%s: protections of the system in use: %s.", self._name, holding)
+        if self._missing and self._sandbox != "off":
+            _logger.warning("Code that a model writes runs with less protection: %s.", reasons)
 
     def _last_log_line(self) -> str:
         """The last line that the present worker process has left in the log."""

@@ -13,7 +13,7 @@ import asyncio
 import dataclasses
 import re
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +23,9 @@ from typing import Any, TypeVar
 import msgspec
 
 from prost_lightning.appworld.channel import AsyncChannel, ChannelClosedError
-from prost_lightning.appworld.jobs import truncate
 from prost_lightning.appworld.launcher import Job, Launcher, WorkerStartError
+from prost_lightning.appworld.protections import Sandbox
+from prost_lightning.appworld.truncation import truncate
 from prost_lightning.errors import UserError
 
 #: Why an episode's process may say that it ended: a model's code can write into its channel, so nothing else is taken.
@@ -48,7 +49,6 @@ class EngineLimits:
             is a MemoryError for the agent.
         output_chars: Longest output of one execution, in characters; the middle of a longer one is cut out.
         file_size_mib: Largest file that can be written, in MiB (an episode's database changes and logs).
-        processes: Processes and threads at once. Only counts inside Linux namespaces, and not for root.
     """
 
     open_seconds: float = 60.0
@@ -58,7 +58,6 @@ class EngineLimits:
     memory_gib: float = 2.0
     output_chars: int = 1500
     file_size_mib: int = 64
-    processes: int = 32
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -277,7 +276,9 @@ class AppWorldPool:
             does; the worker's log is ``engine.log``.
         limits: What one episode may use, unless it is opened with others.
         episodes: Most episodes at once. Opening one more waits until one has ended.
-        isolate: Whether to use Linux namespaces where the system allows it; off is for systems that get them wrong.
+        sandbox: ``auto`` uses what protections the system offers and says what is missing; ``strict`` refuses to run
+            with less than all of them; ``off`` does without, for systems that get them wrong.
+        without: Protections of :data:`prost_lightning.appworld.protections.PROTECTIONS` to do without.
 
     Raises:
         UserError: There is no world at ``root``, or ``episodes`` is below 1.
@@ -290,14 +291,17 @@ class AppWorldPool:
         limits: EngineLimits = _DEFAULT_LIMITS,
         *,
         episodes: int = 8,
-        isolate: bool = True,
+        sandbox: Sandbox = "auto",
+        without: Collection[str] = (),
     ) -> None:
         if episodes < 1:
             raise UserError(f"an engine pool of {episodes} episodes: set it to 1 or more.")
         self.episodes = episodes
         self._slots = asyncio.Semaphore(episodes)
         self._limits = limits
-        self._launcher = Launcher(root, output_dir, name="engine", with_ground_truth=False, isolate=isolate)
+        self._launcher = Launcher(
+            root, output_dir, name="engine", with_ground_truth=False, sandbox=sandbox, without=without
+        )
 
     @property
     def process_id(self) -> int:
@@ -305,9 +309,9 @@ class AppWorldPool:
         return self._launcher.process_id
 
     @property
-    def isolated(self) -> bool:
-        """Whether episodes run in Linux namespaces; waits until the worker process is up."""
-        return self._launcher.isolated
+    def missing_protections(self) -> dict[str, str]:
+        """Why not, for each protection that episodes run without; waits until the worker process is up."""
+        return self._launcher.missing_protections
 
     @asynccontextmanager
     async def open(

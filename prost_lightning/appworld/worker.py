@@ -1,8 +1,10 @@
 """The process in which AppWorld lives: ``python -m prost_lightning.appworld.worker``.
 
-It imports AppWorld and opens one world once (seconds), then forks a fresh child for every job (a tenth of a second). So
-nothing can leak from one episode into the next and nothing has to be recycled. A child plays one episode, or evaluates
-one, and talks to the training process through a socket of its own (see :mod:`prost_lightning.appworld.jobs`).
+It imports AppWorld once (seconds), then forks a fresh child for every job (tenths of a second). So nothing can leak
+from one episode into the next and nothing has to be recycled. A child plays one episode, or evaluates one, and talks to
+the training process through a socket of its own (see :mod:`prost_lightning.appworld.jobs`).
+
+The parent opens no world itself: what it held of the databases, a process that runs a model's code would inherit.
 
 The parent never runs a model's code, holds no secret, and ends when the training process is gone.
 """
@@ -18,15 +20,19 @@ import socket
 import sys
 import traceback
 from collections import deque
+from collections.abc import Collection
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from prost_lightning.appworld import jobs, sandbox
+from prost_lightning.appworld import jobs, namespaces, sandbox
 from prost_lightning.appworld.channel import Channel
+from prost_lightning.appworld.namespaces import IS_LINUX
 
 #: How often the parent looks whether the training process is still there, in case something else keeps the socket open.
 _HEARTBEAT_SECONDS = 2.0
+_TRIAL_SECONDS = 60.0
 
 
 def main() -> None:
@@ -39,10 +45,14 @@ def main() -> None:
     control = socket.socket(fileno=int(settings["control"]))
     status = 0
     try:
-        _preload(settings["preload_task"])
-        problem = _why_not_isolated() if settings["isolate"] else "not asked for"
-        control.sendall(json.dumps({"isolated": not problem, "reason": problem}).encode() + b"\n")
-        _serve(control, isolated=not problem)
+        _preload()
+        if IS_LINUX:
+            namespaces.adopt_orphans()
+        missing = sandbox.missing_protections(settings["unwanted"])
+        if "trial" in settings:
+            _try_episode(settings["trial"], control, missing)
+        control.sendall(json.dumps({"missing": missing}).encode() + b"\n")
+        _serve(control, missing)
     except ConnectionError:
         pass  # The training process is gone.
     except BaseException:
@@ -54,59 +64,62 @@ def main() -> None:
         os._exit(status)
 
 
-def _preload(task_id: str) -> None:
-    """Imports AppWorld and opens a world, so that a forked child finds everything loaded."""
+def _preload() -> None:
+    """Imports AppWorld and makes what it caches of its own code, so that a forked child finds everything loaded."""
     import dotenv
 
     # AppWorld reads the next .env file above its own directory into the environment: a project's secrets, if the
     # virtual environment lies in the project.
     dotenv.load_dotenv = lambda *_, **__: False
-    from appworld import AppWorld
-    from appworld.apps.model_lib import get_direct_cached_sqlite3_connection
-    from appworld.common.path_store import path_store
+    from appworld import requester
+    from appworld.apps import build_main_app, get_all_apps
+    from appworld.collections.api_docs import ApiDocCollection
+    from appworld.common.utils import freeze_time, get_name_to_apis
+    from appworld.environment import TRUE_AVAILABLE_IMPORTS
     from appworld.evaluator import evaluate_task  # noqa: F401  (loaded for the children)
 
-    experiment = f".preload-{os.getpid()}"
-    with AppWorld(task_id=task_id, experiment_name=experiment, load_ground_truth=False) as world:
-        world.execute("print(apis.supervisor.show_profile())")
-        world.task_completed()
-    shutil.rmtree(Path(path_store.experiment_outputs) / experiment, ignore_errors=True)
-    # AppWorld keeps the base databases open. A child must not inherit such descriptors: it could write to the files
-    # through them, read-only mount or not, and so spoil every later episode.
-    get_direct_cached_sqlite3_connection.cache_clear()
+    from prost_lightning.appworld import code_process
+
+    apps = get_all_apps(skip_admin=True)
+    ApiDocCollection.load(load_apps=tuple(apps), include_response_schemas=True)
+    served = build_main_app(tuple(sorted(get_all_apps())))
+    requester.build_main_app = lambda _: served
+    for app in get_all_apps():
+        get_name_to_apis(app, ignore_private_apis=True)
+        requester._get_api_name_to_doc(app, include_private_apis=True)
+    code_process.shell()
+    exec(TRUE_AVAILABLE_IMPORTS, {})
+    with freeze_time(datetime(2023, 5, 18)):
+        pass  # Once, since the first time it looks through all modules for clocks.
     gc.collect()
     gc.freeze()  # What is loaded stays shared: a child's collector does not touch, and so copy, these pages.
 
 
-def _why_not_isolated() -> str:
-    """Tries namespaces in a throw-away child; returns why they cannot be had, or nothing."""
-    if not sandbox.IS_LINUX:
-        return f"{sys.platform} has no namespaces"
-    reading, writing = os.pipe()
-    helper = os.fork()
-    if helper == 0:
-        try:
-            sandbox.new_namespaces()
-            first = os.fork()
-            if first == 0:
-                sandbox.confine(hidden=[Path("/run")], kept=[], writable=None, temporary=None)
-                os._exit(0)
-            os._exit(os.waitstatus_to_exitcode(os.waitpid(first, 0)[1]))
-        except OSError as error:
-            os.write(writing, str(error).encode())
-        finally:
-            os._exit(1)
-    os.close(writing)
-    with os.fdopen(reading) as reasons:
-        reason = reasons.read()
-    failed = os.waitpid(helper, 0)[1] != 0
-    return (reason or "the kernel refused") if failed else ""
+def _try_episode(job: dict[str, Any], control: socket.socket, missing: Collection[str]) -> None:
+    """Plays a small episode as a child does, so that a broken world or protection is found before the first real one.
+
+    Raises:
+        RuntimeError: It went wrong, as the message says.
+    """
+    ours, theirs = socket.socketpair()
+    with theirs:
+        process = _start(job, theirs, control, missing)
+    channel = Channel(ours)
+    try:
+        answer = channel.receive(_TRIAL_SECONDS)
+        if "failed" not in answer:
+            channel.send({"code": "print(apis.supervisor.show_profile())"})
+            answer = channel.receive(_TRIAL_SECONDS)
+        if "failed" in answer or answer.get("error"):
+            raise RuntimeError(answer.get("detail") or answer["output"])
+    finally:
+        channel.close()
+        _end(process)
+        shutil.rmtree(Path(job["output"]).parent.parent, ignore_errors=True)
 
 
-def _serve(control: socket.socket, *, isolated: bool) -> None:
+def _serve(control: socket.socket, missing: Collection[str]) -> None:
     """Starts and ends children as told, until the training process is gone; then ends all of them."""
-    if isolated:
-        sandbox.adopt_orphans()
     trainer = os.getppid()
     running: dict[int, int] = {}
     channels: deque[int] = deque()
@@ -129,9 +142,9 @@ def _serve(control: socket.socket, *, isolated: bool) -> None:
                     continue
                 with socket.socket(fileno=channels.popleft()) as connection:
                     try:
-                        running[message["start"]] = _start(message, connection, control, isolated=isolated)
-                    except OSError:
-                        jobs.report_failure(Channel(connection), "env_error")
+                        running[message["start"]] = _start(message, connection, control, missing)
+                    except OSError as error:
+                        jobs.report_failure(Channel(connection), error)
     finally:
         for process in running.values():
             _end(process)
@@ -148,7 +161,7 @@ def _end(process: int | None) -> None:
     os.waitpid(process, 0)
 
 
-def _start(job: dict[str, Any], connection: socket.socket, control: socket.socket, *, isolated: bool) -> int:
+def _start(job: dict[str, Any], connection: socket.socket, control: socket.socket, missing: Collection[str]) -> int:
     """Forks a child for a job.
 
     Only the child of a process that has made a new process namespace is inside it. So with isolation a helper makes
@@ -157,11 +170,11 @@ def _start(job: dict[str, Any], connection: socket.socket, control: socket.socke
     Returns:
         The child's process number.
     """
-    if not isolated:
+    if "namespaces" in missing:
         process = os.fork()
         if process == 0:
             control.close()
-            jobs.run(job, Channel(connection), isolated=False)
+            jobs.run(job, Channel(connection), missing=missing)
         return process
     reading, writing = os.pipe()
     gate, gate_opener = os.pipe()
@@ -171,14 +184,14 @@ def _start(job: dict[str, Any], connection: socket.socket, control: socket.socke
             control.close()
             os.close(reading)
             os.close(gate_opener)
-            sandbox.new_namespaces()
+            namespaces.new_namespaces()
             process = os.fork()
             if process == 0:
                 os.close(writing)
                 # Only once the helper is buried is its death no longer the death of this process's parent.
                 if os.read(gate, 1):
                     os.close(gate)
-                    jobs.run(job, Channel(connection), isolated=True)
+                    jobs.run(job, Channel(connection), missing=missing)
             else:
                 os.write(writing, str(process).encode())
         except OSError:

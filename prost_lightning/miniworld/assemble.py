@@ -24,7 +24,7 @@ from appworld.apps.api_lib import set_local_date_and_time
 from appworld.apps.model_lib import CachedDBHandler
 from appworld.common.constants import CANARY_STRING, DB_VERSION
 
-from prost_lightning.appworld.sandbox import die_with_parent
+from prost_lightning.appworld.namespaces import die_with_parent
 from prost_lightning.miniworld.contents import make_contents
 from prost_lightning.miniworld.databases import build_api_docs, build_databases, write_task_database
 from prost_lightning.miniworld.dates import NOW

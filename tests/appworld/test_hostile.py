@@ -36,7 +36,7 @@ def forge(*messages: object) -> str:
     return JUNK_EVERYWHERE.replace(repr(b"junk\n"), repr(lines))
 
 
-ANSWER = {"output": "forged", "error": False, "truncated": False, "completed": False, "gave_up": False}
+ANSWER = {"output": "forged", "truncated": False}
 
 # AppWorld itself turns these into something that the agent sees; the episode goes on.
 SEEN_BY_THE_AGENT = {
@@ -62,8 +62,8 @@ FATAL = {
     "flood in the channel": (FLOOD, "env_error"),
     "forged text that is no Unicode": (forge(ANSWER | {"output": "\ud800"}), "env_error"),
     "forged output of a wrong type": (forge(ANSWER | {"output": ["forged"]}), "env_error"),
-    "forged flag of a wrong type": (forge(ANSWER | {"completed": "yes"}), "env_error"),
-    "forged answer without output": (forge({"completed": True}), "env_error"),
+    "forged flag of a wrong type": (forge(ANSWER | {"truncated": "yes"}), "env_error"),
+    "forged answer without output": (forge({"truncated": True}), "env_error"),
     "forged end": (forge({"failed": "completed", "detail": 3}), "env_error"),
     "forged end of a wrong type": (forge({"failed": ["limit:memory"]}), "env_error"),
     "forged depth": (forge("[" * 100_000), "env_error"),
