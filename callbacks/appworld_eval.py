@@ -25,6 +25,7 @@ from prost_lightning.agents.tasks import choose_tasks
 from prost_lightning.appworld.data import world_name
 from prost_lightning.appworld.official import resolve_world
 from prost_lightning.appworld.pool import EngineLimits
+from prost_lightning.appworld.protections import Sandbox
 from prost_lightning.errors import UserError
 from prost_lightning.files import set_aside
 from prost_lightning.provenance import weights_digest
@@ -55,6 +56,8 @@ class AppWorldEval(Callback):
         critic: Whether a team has a critic.
         limits: What an episode may use up.
         engine_limits: What an engine worker may use up.
+        sandbox: What to do where the system cannot protect itself from code that a model writes: ``auto`` plays and
+            says what is missing, ``strict`` refuses, ``off`` does without all of it.
         concurrency: Most episodes at once: the batch that the policy sees.
         policy: Who answers for the roles; by default what the module's ``policy()`` returns at that moment.
         output_dir: Where episodes are saved; by default the trainer's ``default_root_dir``.
@@ -84,6 +87,7 @@ class AppWorldEval(Callback):
         critic: bool = True,
         limits: EpisodeLimits | None = None,
         engine_limits: EngineLimits | None = None,
+        sandbox: Sandbox = "auto",
         concurrency: int = 8,
         policy: Policy | None = None,
         output_dir: str | Path | None = None,
@@ -106,6 +110,7 @@ class AppWorldEval(Callback):
         self.critic = critic
         self.limits = limits or EpisodeLimits()
         self.engine_limits = engine_limits or EngineLimits()
+        self.sandbox: Sandbox = sandbox
         self.concurrency = concurrency
         self.policy = policy
         self.output_dir = Path(output_dir) if output_dir is not None else None
@@ -251,7 +256,9 @@ class AppWorldEval(Callback):
         missing = [task for task in tasks if task not in by_task]
         if missing:
             if self._arena is None:
-                self._arena = Arena(self.root, directory / ENGINE_DIR, self.engine_limits, self.concurrency)
+                self._arena = Arena(
+                    self.root, directory / ENGINE_DIR, self.engine_limits, self.concurrency, self.sandbox
+                )
             played = self._arena.play(
                 missing,
                 split=self.split,

@@ -16,6 +16,7 @@ from prost_lightning.appworld.blocking import BlockingPool
 from prost_lightning.appworld.data import world_name
 from prost_lightning.appworld.evaluate import Evaluator
 from prost_lightning.appworld.pool import AppWorldPool, EngineLimits
+from prost_lightning.appworld.protections import Sandbox
 from prost_lightning.trajectory import Agents, Trajectory
 
 
@@ -27,17 +28,23 @@ class Arena:
         output_dir: Where the engine writes the databases that episodes leave behind, and the evaluator reads them.
         engine_limits: What one worker may use up; raised where an episode's own limits ask for more.
         concurrency: Most episodes at once.
+        sandbox: As for :class:`~prost_lightning.appworld.pool.AppWorldPool`.
     """
 
     def __init__(
-        self, root: Path, output_dir: Path, engine_limits: EngineLimits | None = None, concurrency: int = 8
+        self,
+        root: Path,
+        output_dir: Path,
+        engine_limits: EngineLimits | None = None,
+        concurrency: int = 8,
+        sandbox: Sandbox = "auto",
     ) -> None:
         self.concurrency = concurrency
         self.world = world_name(root)
         self._templates = templates(root)
         self._engine_limits = engine_limits or EngineLimits()
         with ExitStack() as stack:
-            pool = AppWorldPool(root, output_dir, self._engine_limits, episodes=concurrency)
+            pool = AppWorldPool(root, output_dir, self._engine_limits, episodes=concurrency, sandbox=sandbox)
             self._pool = stack.enter_context(BlockingPool(pool))
             self._evaluator = stack.enter_context(Evaluator(root, output_dir))
             self._stack = stack.pop_all()

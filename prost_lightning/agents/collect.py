@@ -17,6 +17,7 @@ from prost_lightning.agents.records import EpisodeFile
 from prost_lightning.agents.tasks import choose_tasks
 from prost_lightning.appworld.data import world_name
 from prost_lightning.appworld.pool import EngineLimits
+from prost_lightning.appworld.protections import Sandbox
 from prost_lightning.errors import UserError
 from prost_lightning.trajectory import Agents, Trajectory, write_trajectories
 
@@ -79,6 +80,7 @@ def collect(
     limits: EpisodeLimits = DEFAULT_LIMITS,
     engine_limits: EngineLimits | None = None,
     concurrency: int = 8,
+    sandbox: Sandbox = "auto",
     progress: bool = True,
 ) -> CollectReport:
     """Plays each task ``repeats`` times and keeps the episodes that pass.
@@ -100,6 +102,7 @@ def collect(
         limits: What an episode may use up.
         engine_limits: What a worker may use up.
         concurrency: Most episodes at once.
+        sandbox: As for :class:`~prost_lightning.appworld.pool.AppWorldPool`.
         progress: Whether to show a progress bar.
 
     Raises:
@@ -139,7 +142,7 @@ def collect(
         # The databases that collected episodes leave behind are of no more use once they have been judged.
         with (
             tempfile.TemporaryDirectory(prefix="prost-collect-") as scratch,
-            Arena(root, Path(scratch), engine_limits, concurrency) as arena,
+            Arena(root, Path(scratch), engine_limits, concurrency, sandbox) as arena,
         ):
             for one in seeds:
                 player = policy.with_seed(one) if isinstance(policy, Teacher) else policy

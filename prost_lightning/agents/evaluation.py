@@ -13,6 +13,7 @@ from prost_lightning.agents.records import EpisodeFile
 from prost_lightning.agents.tasks import choose_tasks
 from prost_lightning.appworld.data import world_name
 from prost_lightning.appworld.pool import EngineLimits
+from prost_lightning.appworld.protections import Sandbox
 from prost_lightning.trajectory import Agents, Trajectory
 
 EPISODES_FILE = "episodes.jsonl"
@@ -31,6 +32,7 @@ def evaluate(
     limits: EpisodeLimits = DEFAULT_LIMITS,
     engine_limits: EngineLimits | None = None,
     concurrency: int = 8,
+    sandbox: Sandbox = "auto",
     seed: int = 0,
     progress: bool = True,
 ) -> list[Trajectory]:
@@ -49,6 +51,7 @@ def evaluate(
         limits: What an episode may use up.
         engine_limits: What a worker may use up.
         concurrency: Most episodes at once.
+        sandbox: As for :class:`~prost_lightning.appworld.pool.AppWorldPool`.
         seed: Seed of the policy's choices, for the record.
         progress: Whether to show a progress bar.
 
@@ -74,7 +77,7 @@ def evaluate(
     missing = [task_id for task_id in task_ids if task_id not in by_task]
     if missing:
         file.create()
-        with Arena(root, output_dir / ENGINE_DIR, engine_limits, concurrency) as arena:
+        with Arena(root, output_dir / ENGINE_DIR, engine_limits, concurrency, sandbox) as arena:
             played = arena.play(
                 missing,
                 split=split,

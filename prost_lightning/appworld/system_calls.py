@@ -5,8 +5,6 @@ from __future__ import annotations
 import errno
 import os
 
-from seccompy import Action, Filter, SeccompError, supported, syscall_nr
-
 _MEMORY = "brk mmap mprotect munmap mremap madvise mincore msync"
 _FILES = """
 read write readv writev pread64 pwrite64 preadv pwritev lseek close close_range dup dup2 dup3 fcntl flock
@@ -38,7 +36,9 @@ _HARMLESS_IOCTLS = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
 
 
 def why_not() -> str:
-    """Why system calls cannot be filtered here; empty if they can."""
+    """Why system calls cannot be filtered here; empty if they can. Linux only, as all of this."""
+    from seccompy import SeccompError, supported, syscall_nr
+
     try:
         syscall_nr("read")
         return "" if supported() else "the kernel has no seccomp filters"
@@ -52,8 +52,10 @@ def allow_only_computing() -> None:
     What is not named here is refused: new calls of later kernels, and those of other calling conventions.
 
     Raises:
-        SeccompError: The kernel does not allow it.
+        OSError: The kernel does not allow it.
     """
+    from seccompy import Action, Filter, syscall_nr
+
     rules = Filter(default=int(Action.ERRNO) | errno.EPERM)
     for name in _ALLOWED:
         try:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from prost_lightning.agents.limits import DEFAULT_LIMITS, EpisodeLimits
+from prost_lightning.appworld.protections import Sandbox
 from prost_lightning.trajectory import Agents
 
 
@@ -25,6 +26,7 @@ def collect(
     vary_wording: bool = True,
     limits: EpisodeLimits = DEFAULT_LIMITS,
     concurrency: int = 4,
+    sandbox: Sandbox = "auto",
 ) -> None:
     """Plays episodes with a teacher and keeps those that AppWorld's evaluator passes, as training trajectories.
 
@@ -44,6 +46,8 @@ def collect(
         vary_wording: Word each task's goals and plans anew; false is easier to learn from few trajectories.
         limits: What an episode may use up.
         concurrency: Episodes at once.
+        sandbox: Protection from code that a model writes: auto uses what the system offers and says what is missing,
+            strict refuses to run without all of it, off does without.
     """
     from prost_lightning.agents.collect import collect as collect_trajectories
     from prost_lightning.agents.oracle_policy import OraclePolicy
@@ -65,6 +69,7 @@ def collect(
         repeats=repeats,
         limits=limits,
         concurrency=concurrency,
+        sandbox=sandbox,
     )
     print(report)
 
@@ -82,6 +87,7 @@ def evaluate(
     quantization: Literal["nf4", "none"] = "nf4",
     output_dir: Path | None = None,
     concurrency: int = 8,
+    sandbox: Sandbox = "auto",
     max_batch: int = 8,
     seed: int = 0,
 ) -> None:
@@ -102,6 +108,8 @@ def evaluate(
         quantization: nf4 (4 bits) or none.
         output_dir: Where episodes and the summary go; by default a directory named after what is evaluated.
         concurrency: Episodes at once.
+        sandbox: Protection from code that a model writes: auto uses what the system offers and says what is missing,
+            strict refuses to run without all of it, off does without.
         max_batch: Most turns in one batch of the model.
         seed: Seed of the policy's choices.
     """
@@ -135,6 +143,7 @@ def evaluate(
         critic=critic,
         limits=limits,
         concurrency=concurrency,
+        sandbox=sandbox,
         seed=seed,
     )
     summary = provenance() | summarise(episodes) | {"critic": critic and agents == "team", "limits": asdict(limits)}
