@@ -20,8 +20,8 @@ from typing import Any
 
 import httpx
 
-from prost_lightning.appworld.jobs import truncate
 from prost_lightning.appworld.pool import EngineError, EngineLimits, Observation, TaskInfo
+from prost_lightning.appworld.truncation import truncate
 from prost_lightning.errors import UserError
 
 _DEFAULT_LIMITS = EngineLimits()
