@@ -28,7 +28,6 @@ from typing import Any
 
 from prost_lightning.appworld import jobs, namespaces, sandbox
 from prost_lightning.appworld.channel import Channel
-from prost_lightning.appworld.namespaces import IS_LINUX
 
 #: How often the parent looks whether the training process is still there, in case something else keeps the socket open.
 _HEARTBEAT_SECONDS = 2.0
@@ -46,9 +45,9 @@ def main() -> None:
     status = 0
     try:
         _preload()
-        if IS_LINUX:
-            namespaces.adopt_orphans()
         missing = sandbox.missing_protections(settings["unwanted"])
+        if "namespaces" not in missing:
+            namespaces.adopt_orphans()
         if "trial" in settings:
             _try_episode(settings["trial"], control, missing)
         control.sendall(json.dumps({"missing": missing}).encode() + b"\n")
