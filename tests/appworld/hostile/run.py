@@ -155,7 +155,11 @@ class _Corpus:
                     if everything or not snippet.get("slow", False)
                 ]
                 begun = time.monotonic()
-                snippets += list(self._group(pool, path.stem, chosen))
+                for played in self._group(pool, path.stem, chosen):
+                    snippets.append(played)
+                    if played["escapes"] or bool(played["reason"]) != played["ends"]:
+                        print(played, file=sys.stderr, flush=True)
+                print(path.stem, len(chosen), f"{time.monotonic() - begun:.1f} s", file=sys.stderr, flush=True)
                 with pool.open(self.task, f"health-{path.stem}") as session:
                     well = session.execute("print(apis.supervisor.show_profile()['email'], 6 * 7)")
                 health.append(
@@ -245,7 +249,9 @@ class _Corpus:
         return {
             "canary": hashlib.sha256((self.outside / "canary.txt").read_bytes()).hexdigest(),
             "files": sorted(
-                str(path) for directory in (self.outside, self.home, self.world) for path in directory.rglob("*")
+                str(path)
+                for directory in (self.outside, self.home, self.world, self.world / "data")
+                for path in directory.iterdir()
             )
             + sorted(name for name in os.listdir("/tmp") if not name.startswith("prost_lightning-"))
             + sorted(os.listdir("/dev/shm")),
