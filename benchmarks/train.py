@@ -196,6 +196,7 @@ def main() -> None:
     parser.add_argument("--warmup", type=int, default=2, help="steps before those")
     parser.add_argument("--rounds", type=int, default=2, help="how often the contenders take turns")
     parser.add_argument("--checkpointing", choices=("none", "full"), default="none")
+    parser.add_argument("--compile", choices=("none", "default"), default="none", help="torch.compile, for all alike")
     parser.add_argument("--peak_tflops", type=float, help="for MFU; by default what a large bf16 product reaches here")
     given = parser.parse_args()
     unknown = set(given.contenders) - set(CONTENDERS)
@@ -221,6 +222,7 @@ def main() -> None:
             steps=given.steps,
             warmup=given.warmup,
             checkpointing=given.checkpointing,
+            compile=given.compile,
         )
         results: dict[str, list[dict[str, Any]]] = {name: [] for name in given.contenders}
         turns = [name for _ in range(given.rounds) for name in given.contenders]

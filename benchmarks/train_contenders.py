@@ -42,6 +42,7 @@ class Settings:
         steps: Steps that are timed.
         warmup: Steps before those, not timed.
         checkpointing: ``none`` or ``full`` recomputation of activations.
+        compile: ``none``, or ``default`` for ``torch.compile``; ours compiles layers, the others the model.
     """
 
     model: str
@@ -54,6 +55,7 @@ class Settings:
     steps: int
     warmup: int
     checkpointing: str
+    compile: str
 
     @property
     def device(self) -> torch.device:
@@ -122,7 +124,10 @@ def train_ours(settings: Settings) -> Stopwatch:
         roles=roles,
         quantization=settings.quantization,  # type: ignore[arg-type]
         lora=LoraSettings(r=settings.rank, alpha=2 * settings.rank),
-        compute=ComputeSettings(activation_checkpointing=settings.checkpointing),  # type: ignore[arg-type]
+        compute=ComputeSettings(
+            activation_checkpointing=settings.checkpointing,  # type: ignore[arg-type]
+            compile=settings.compile,  # type: ignore[arg-type]
+        ),
         lr=1e-4,
     )
     data = SubtaskDataModule(
@@ -197,6 +202,7 @@ def _hugging_face(settings: Settings, make_trainer: Callable[..., Any]) -> Stopw
         "bf16": dtype == torch.bfloat16,
         "use_cpu": settings.device.type == "cpu",
         "gradient_checkpointing": settings.checkpointing == "full",
+        "torch_compile": settings.compile != "none",
         "optim": "adamw_torch_fused" if settings.device.type == "cuda" else "adamw_torch",
         "max_grad_norm": 1.0,
         "logging_strategy": "no",
