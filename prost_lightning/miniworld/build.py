@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ from tqdm import tqdm
 
 import prost_lightning
 from prost_lightning.appworld.data import ensure_unpacked
+from prost_lightning.cache import CACHE_VARIABLE
 from prost_lightning.errors import UserError
 from prost_lightning.miniworld.contents import make_contents
 from prost_lightning.miniworld.fingerprint import generator_fingerprint
@@ -27,14 +29,15 @@ from prost_lightning.miniworld.recipe import Recipe, WorldNote, WorldSize, read_
 __all__ = ["Recipe", "WorldSize", "build_world"]
 
 # All that the build may know of its surroundings; secrets of the caller stay out.
-_ENVIRONMENT_KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "APPWORLD_CACHE", "LD_LIBRARY_PATH")
+_ENVIRONMENT_KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "APPWORLD_CACHE", "LD_LIBRARY_PATH", CACHE_VARIABLE)
 
 
 def build_world(root: Path, recipe: Recipe, *, progress: bool = True) -> Path:
     """Builds a world, or returns at once where the same one is already there.
 
-    The world is made beside its place and moved there only after every task was verified on the engine, so a killed
-    build leaves no half world. Several processes may ask for the same world at the same time.
+    The world is made in a hidden directory beside its place and moved there only after every task was verified on the
+    engine, so a killed build leaves no half world; the same call goes on where that one was. Several processes may ask
+    for the same world at the same time.
 
     Args:
         root: Where the world goes; AppWorld's data lands in ``root/data``.
@@ -57,17 +60,27 @@ def build_world(root: Path, recipe: Recipe, *, progress: bool = True) -> Path:
     root.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(root.parent / f".{root.name}.lock"):
         if not _is_there(root, recipe):
-            # Left by builds that were killed; nobody else builds here while the lock is held.
+            workshop = root.parent / f".{root.name}.building-{_identity(recipe)}"
+            # Left by other builds that were killed; nobody else builds here while the lock is held.
             for abandoned in root.parent.glob(f".{root.name}.building-*"):
-                shutil.rmtree(abandoned, ignore_errors=True)
-            workshop = Path(tempfile.mkdtemp(prefix=f".{root.name}.building-", dir=root.parent))
+                if abandoned != workshop:
+                    shutil.rmtree(abandoned, ignore_errors=True)
+            workshop.mkdir(exist_ok=True)
             try:
                 _assemble(workshop, recipe, progress)
-                root.mkdir(exist_ok=True)
-                (workshop / "data").rename(root / "data")
-            finally:
+            except RuntimeError:
                 shutil.rmtree(workshop, ignore_errors=True)
+                raise
+            root.mkdir(exist_ok=True)
+            (workshop / "data").rename(root / "data")
+            shutil.rmtree(workshop, ignore_errors=True)
     return root
+
+
+def _identity(recipe: Recipe) -> str:
+    """Fingerprint of all that a world follows from."""
+    parts = msgspec.json.encode(recipe) + f"{generator_fingerprint()}/{version('appworld')}".encode()
+    return hashlib.sha256(parts).hexdigest()[:12]
 
 
 def _is_there(root: Path, recipe: Recipe) -> bool:
@@ -120,7 +133,7 @@ def _assemble(workshop: Path, recipe: Recipe, progress: bool) -> None:
     ):
         assert process.stdout is not None
         try:
-            with tqdm(desc="world", unit="step", disable=not progress) as bar:
+            with tqdm(desc="world", unit="task", disable=not progress) as bar:
                 for line in process.stdout:
                     state = json.loads(line)
                     bar.total = state["total"]

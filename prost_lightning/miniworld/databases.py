@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,11 @@ from appworld.collections.api_docs import ApiDocCollection
 from appworld.collections.models import ModelCollection
 from appworld.common.constants import CANARY_STRING
 
+from prost_lightning.cache import cache_root
 from prost_lightning.miniworld.apps.venmo import START_BALANCE
 from prost_lightning.miniworld.contents import Contents
 from prost_lightning.miniworld.people import ACCOUNT_APPS, Person
+from prost_lightning.miniworld.snapshots import Snapshot
 from prost_lightning.miniworld.words import FIRST_NAMES
 from prost_lightning.miniworld.writers.amazon import write_amazon
 from prost_lightning.miniworld.writers.file_system import write_file_system
@@ -49,21 +53,28 @@ def all_apps() -> list[str]:
 def build_api_docs(directory: Path) -> list[Row]:
     """Writes the API documents that episodes read, derived from the apps' own code.
 
+    Deriving them takes many seconds, so they are kept in the cache, by AppWorld's version.
+
     Args:
         directory: Where ``<app>.json`` files go.
 
     Returns:
         The documents as plain data, for the ``api_docs`` app's table.
     """
+    kept = cache_root() / "appworld-api-docs" / f"{version('appworld')}.json"
+    if not kept.is_file():
+        collection = ApiDocCollection.build(load_apps=tuple(get_all_apps(skip_admin=True)))
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        part = kept.with_suffix(f".{os.getpid()}.part")
+        part.write_text(json.dumps(collection))
+        part.rename(kept)
     directory.mkdir(parents=True)
-    collection = ApiDocCollection.build(load_apps=tuple(get_all_apps(skip_admin=True)))
     rows: list[Row] = []
-    for app, documents in collection.items():
-        plain = json.loads(json.dumps(documents))
-        rows.extend(dict(document) for document in plain.values())
-        for document in plain.values():
+    for app, documents in json.loads(kept.read_text()).items():
+        rows.extend(dict(document) for document in documents.values())
+        for document in documents.values():
             document["canary_string"] = CANARY_STRING
-        (directory / f"{app}.json").write_text(json.dumps(plain))
+        (directory / f"{app}.json").write_text(json.dumps(documents))
     return rows
 
 
@@ -89,27 +100,51 @@ def build_databases(contents: Contents, api_docs: list[Row], directory: Path) ->
     models.close()
 
 
-def write_task_database(base: Path, directory: Path, person: Person, instruction: str) -> None:
-    """Writes what a task adds to the base databases: the supervisor's rows.
+class TaskDatabases:
+    """Writes what each task adds to the base databases: the supervisor's rows.
 
     Args:
         base: The base databases.
-        directory: Where the change logs go, one file an app.
-        person: The supervisor.
-        instruction: The task's text.
     """
-    models = ModelCollection.load(from_db_home_path=str(base), to_db_home_path=f"{_MEMORY}-task", load_apps=all_apps())
-    supervisor = models.supervisor
-    row = supervisor.Supervisor.create_save(**_identity(person), birthday=person.birthday, sex=person.sex)
-    for card in person.cards:
-        supervisor.PaymentCard.create_save(supervisor_id=row.id, **asdict(card))
-    for app, password in person.passwords.items():
-        supervisor.AccountPassword.create_save(supervisor_id=row.id, account_name=app, password=password)
-    for address in person.addresses:
-        supervisor.Address.create_save(supervisor_id=row.id, **asdict(address))
-    supervisor.Task.create_save(supervisor_id=row.id, instruction=instruction)
-    models.save(str(directory), format="changes", app_names=all_apps(), delete_if_exists=True)
-    models.close()
+
+    def __init__(self, base: Path) -> None:
+        self._models = ModelCollection.load(
+            from_db_home_path=str(base), to_db_home_path=f"{_MEMORY}-task", load_apps=all_apps()
+        )
+        self._empty = Snapshot(self._models)
+        self._person: Person | None = None
+        self._of_person = self._empty
+
+    def write(self, directory: Path, person: Person, instruction: str) -> None:
+        """Writes one task's change logs.
+
+        Args:
+            directory: Where they go, one file an app.
+            person: The supervisor; fastest where it is the same as before.
+            instruction: The task's text.
+        """
+        if person != self._person:
+            self._empty.restore()
+            self._add_person(person)
+            self._person, self._of_person = person, Snapshot(self._models)
+        # The person's rows come first, and so have the id 1.
+        self._models.supervisor.Task.create_save(supervisor_id=1, instruction=instruction)
+        self._models.save(str(directory), format="changes", app_names=all_apps(), delete_if_exists=True)
+        self._of_person.restore()
+
+    def close(self) -> None:
+        """Frees the databases."""
+        self._models.close()
+
+    def _add_person(self, person: Person) -> None:
+        supervisor = self._models.supervisor
+        row = supervisor.Supervisor.create_save(**_identity(person), birthday=person.birthday, sex=person.sex)
+        for card in person.cards:
+            supervisor.PaymentCard.create_save(supervisor_id=row.id, **asdict(card))
+        for app, password in person.passwords.items():
+            supervisor.AccountPassword.create_save(supervisor_id=row.id, account_name=app, password=password)
+        for address in person.addresses:
+            supervisor.Address.create_save(supervisor_id=row.id, **asdict(address))
 
 
 def _identity(person: Person) -> Row:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
 from appworld import AppWorld
+from appworld.collections.models import ModelCollectionPair
+from appworld.evaluator import TestTracker
 
-from prost_lightning.miniworld.script import Script
+from prost_lightning.miniworld import variants
+from prost_lightning.miniworld.people import Person
+from prost_lightning.miniworld.script import Mistake, Script, ScriptStep
+from prost_lightning.miniworld.snapshots import Snapshot
 
 _EXPERIMENT = "build"
 _LINE_LIMIT = 80
@@ -17,60 +24,159 @@ class VerificationError(RuntimeError):
     """A task does not behave as its script says: a fault of the generator, never of the user."""
 
 
-def label_requirements(task_id: str) -> list[dict[str, str]]:
-    """Finds out which of the evaluator's requirements a run that does nothing meets.
+class Verified(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What only the engine can tell of a task.
 
-    Args:
-        task_id: A task whose ``test_data.json`` is still empty.
-
-    Returns:
-        The content of ``test_data.json``.
-
-    Raises:
-        VerificationError: Doing nothing passes the task.
+    Attributes:
+        labels: The content of ``test_data.json``.
+        calls: The API calls of the solution, as AppWorld records them.
+        script: The script without the mistakes that by chance print the right result.
     """
-    with AppWorld(task_id=task_id, experiment_name=_EXPERIMENT) as world:
-        world.execute(complete_call(None))
-        outcome = world.evaluate()
-    if outcome.success:
-        raise VerificationError(f"{task_id}: doing nothing passes")
-    # Failures first, as AppWorld's own generator orders them.
-    labels = [{"requirement": failure["requirement"], "label": "no_op_fail"} for failure in outcome.failures]
-    return labels + [{"requirement": passed["requirement"], "label": "no_op_pass"} for passed in outcome.passes]
+
+    labels: list[dict[str, str]]
+    calls: list[dict[str, Any]]
+    script: Script
 
 
-def play_script(script: Script, *, with_mistakes: bool) -> list[dict[str, Any]]:
-    """Plays a script and checks everything that it says.
+def verify(script: Script, apps: Sequence[str], others: Sequence[Person]) -> Verified:
+    """Plays a task in every way that its script knows of, in one opened world.
+
+    The solution must print what the script says and pass. Doing nothing, leaving the last item out, reading the first
+    page only, doing it with somebody else's accounts and doing something besides must each fail. Mistakes must fail or
+    print another result, and leave nothing behind that the solution does not put right.
 
     Args:
         script: The script of a task of this world.
-        with_mistakes: Play each step's mistakes before its right code, to see that they are harmless.
-
-    Returns:
-        The API calls that were made, as AppWorld records them.
+        apps: Apps that its solution uses.
+        others: Other persons who have all apps; where one happens to have the same answer, the next is tried.
 
     Raises:
-        VerificationError: A code does not print what it should, a mistake goes unnoticed, or the evaluator is not
-            satisfied.
+        VerificationError: The task does not behave so.
     """
     with AppWorld(task_id=script.task_id, experiment_name=_EXPERIMENT) as world:
-        for number, step in enumerate(script.steps, start=1):
-            where = f"{script.task_id} ({script.template}), step {number}"
-            for mistake in step.mistakes if with_mistakes else ():
-                output = world.execute(mistake.code)
-                if last_line(output) == step.result:
-                    raise VerificationError(f"{where}: the mistake {mistake.kind} prints the right result")
-            output = world.execute(step.code)
+        # Nothing of the output on disk is needed, and it would be written after each of many executions.
+        world._save_state = lambda directory: None
+        return _Play(world, script, apps).all(others)
+
+
+class _Play:
+    def __init__(self, world: Any, script: Script, apps: Sequence[str]) -> None:
+        self.world = world
+        self.script = script
+        self.apps = apps
+        self.where = f"{script.task_id} ({script.template})"
+
+    def all(self, others: Sequence[Person]) -> Verified:
+        start = Snapshot(self.world.models)
+        labels = self._label_requirements()
+        start.restore()
+        self._must_fail_for_others(start, others)
+        if self.script.answer is not None:
+            self._must_fail_careless()
+            start.restore()
+        script, calls = self._play_right()
+        self._end(self.script.answer)
+        outcome = self._evaluate()
+        if not outcome.success:
+            raise VerificationError(f"{self.where}: not passed: {json.dumps(outcome.failures)}")
+        output = self.world.execute(variants.collateral(self.apps, others[0]))
+        if "Execution failed" in output:
+            raise VerificationError(f"{self.where}: the side effect failed: {output}")
+        self._must_fail("with collateral damage")
+        start.close()
+        return Verified(labels, calls, script)
+
+    def _label_requirements(self) -> list[dict[str, str]]:
+        self._end(None)
+        outcome = self._evaluate()
+        if outcome.success:
+            raise VerificationError(f"{self.where}: doing nothing passes")
+        # Failures first, as AppWorld's own generator orders them.
+        labels = [{"requirement": failure["requirement"], "label": "no_op_fail"} for failure in outcome.failures]
+        return labels + [{"requirement": passed["requirement"], "label": "no_op_pass"} for passed in outcome.passes]
+
+    def _must_fail_for_others(self, start: Snapshot, others: Sequence[Person]) -> None:
+        for other in others:
+            outputs = [self.world.execute(code) for code in variants.as_somebody_else(self.script, other)]
+            answer = None if self.script.answer is None else last_line(outputs[-1])
+            self._end(answer)
+            passed = self._evaluate().success
+            start.restore()
+            if not passed:
+                return
+            if self.script.answer is None:
+                break
+        raise VerificationError(f"{self.where}: doing it for another person passes")
+
+    def _must_fail_careless(self) -> None:
+        """Plays a question's solution with the first page of each list only, or, without lists, gives no answer."""
+        codes = [variants.careless(self.script, index) or step.code for index, step in enumerate(self.script.steps)]
+        outputs = [self.world.execute(code) for code in codes]
+        if codes == [step.code for step in self.script.steps]:
+            outputs = ["nothing found"]
+        self._end(last_line(outputs[-1]))
+        self._must_fail("reading first pages only")
+
+    def _play_right(self) -> tuple[Script, list[dict[str, Any]]]:
+        calls: list[dict[str, Any]] = []
+        steps: list[ScriptStep] = []
+        last_write = variants.last_write(self.script)
+        for index, step in enumerate(self.script.steps):
+            noticed = [mistake for mistake in step.mistakes if not self._unnoticed(step, mistake)]
+            if not noticed:
+                raise VerificationError(f"{self.where}, step {index + 1}: no mistake prints another result")
+            steps.append(msgspec.structs.replace(step, mistakes=noticed))
+            if index == last_write:
+                self._must_fail_half_done(step)
+            before = len(self.world.requester.requests)
+            output = self.world.execute(step.code)
             if output.strip() != step.result or len(step.result) > _LINE_LIMIT:
-                raise VerificationError(f"{where}: expected {step.result!r}, got {output!r}")
-        world.execute(complete_call(script.answer))
-        completed = world.task_completed()
-        calls = [{"method": call["method"], "url": call["url"], "data": {}} for call in world.requester.requests]
-        # Last, since evaluating can leave the models on the databases of the start.
-        outcome = world.evaluate()
-    if not completed or not outcome.success:
-        raise VerificationError(f"{script.task_id} ({script.template}): not passed: {json.dumps(outcome.failures)}")
-    return calls
+                raise VerificationError(f"{self.where}, step {index + 1}: expected {step.result!r}, got {output!r}")
+            made = self.world.requester.requests[before:]
+            calls += [{"method": call["method"], "url": call["url"], "data": {}} for call in made]
+        return msgspec.structs.replace(self.script, steps=steps), calls
+
+    def _unnoticed(self, step: ScriptStep, mistake: Mistake) -> bool:
+        """Plays a mistake; those that are alike in all tasks of a scenario in the first of them only."""
+        alike = step.kind == "login" or mistake.kind != "wrong_argument"
+        if alike and not self.script.task_id.endswith("_1"):
+            return False
+        return last_line(self.world.execute(mistake.code)) == step.result
+
+    def _must_fail_half_done(self, step: ScriptStep) -> None:
+        present = Snapshot(self.world.models)
+        self.world.execute(variants.half_done(step))
+        self._end(self.script.answer)
+        self._must_fail("leaving the last item out")
+        present.restore()
+        present.close()
+
+    def _must_fail(self, what: str) -> None:
+        if self._evaluate().success:
+            raise VerificationError(f"{self.where}: {what} passes")
+
+    def _end(self, answer: object) -> None:
+        self.world.execute(complete_call(answer))
+
+    def _evaluate(self) -> TestTracker:
+        """AppWorld's own evaluation of the world as it is now, without its report and without closing the world."""
+        task, models = self.world.task, self.world.models
+        start = task.model_collection
+        pair = ModelCollectionPair(start.to_db_home_path, start, models.to_db_home_path, models)
+        models.clear_ids_record_hashes()
+        truth = task.ground_truth
+        tracker = TestTracker(test_data=None, difficulty=self.script.difficulty)
+        evaluate: Callable[..., None] = truth.evaluation_module().evaluate
+        evaluate(
+            test=tracker,
+            public_data=truth.public_data,
+            private_data=truth.private_data,
+            main_user=pair.start.admin.MainUser.find_one(**task.supervisor),
+            models=pair,
+            ground_truth_answer=truth.answer,
+        )
+        models.reset_db_home_path()
+        return tracker
 
 
 def complete_call(answer: object) -> str:

@@ -172,8 +172,15 @@ def make_account(random: Random, ids: Ids, shop: Shop, person: Person) -> Amazon
     available = [product for product in shop.products if product.stock and product not in chosen]
     return AmazonAccount(
         orders=tuple(reversed(orders)),
-        cart=tuple(OrderItem(product, random.randint(1, 3)) for product in random.sample(available, _CART)),
-        wish_list=tuple(OrderItem(product, random.randint(1, 3)) for product in chosen[:_WISH_LIST]),
+        cart=tuple(
+            OrderItem(product, random.randint(1, 3)) for product in sorted(random.sample(available, _CART), key=_id)
+        ),
+        wish_list=tuple(OrderItem(product, random.randint(1, 3)) for product in sorted(chosen[:_WISH_LIST], key=_id)),
         card_ids={card.card_name: ids.next("PaymentCard") for card in person.cards},
         address_ids={address.name: ids.next("Address") for address in person.addresses},
     )
+
+
+def _id(product: Product) -> int:
+    """The order in which the database's index gives a person's products back."""
+    return product.id

@@ -90,19 +90,24 @@ def make_account(
         contacts=tuple(Contact(ids.next("Contact"), other, _relationships(random)) for other in known),
         texts=_messages(random, ids, "TextMessage", person, partners, _TEXTS),
         voices=_messages(random, ids, "VoiceMessage", person, partners[:3], _VOICES),
-        alarms=tuple(
-            Alarm(
-                id=ids.next("Alarm"),
-                time=f"{random.randint(5, 21):02d}:{random.choice((0, 15, 30, 45)):02d}",
-                label=label,
-                enabled=random.random() < 0.6,
-                repeat_days=tuple(
-                    sorted(random.sample(words.WEEKDAYS, random.randint(1, 4)), key=words.WEEKDAYS.index)
-                ),
-                snooze_minutes=random.choice((0, 5, 10, 15)),
-            )
-            for label in random.sample(words.ALARMS, _ALARMS)
-        ),
+        alarms=_make_alarms(random, ids),
+    )
+
+
+def _make_alarms(random: Random, ids: Ids) -> tuple[Alarm, ...]:
+    """Alarms at different times, in the order of their times, as the database's index gives them back."""
+    minutes = sorted(random.sample(range(5 * 60, 22 * 60, 15), _ALARMS))
+    labels = random.sample(words.ALARMS, _ALARMS)
+    return tuple(
+        Alarm(
+            id=ids.next("Alarm"),
+            time=f"{minute // 60:02d}:{minute % 60:02d}",
+            label=label,
+            enabled=random.random() < 0.6,
+            repeat_days=tuple(sorted(random.sample(words.WEEKDAYS, random.randint(1, 4)), key=words.WEEKDAYS.index)),
+            snooze_minutes=random.choice((0, 5, 10, 15)),
+        )
+        for minute, label in zip(minutes, labels, strict=True)
     )
 
 

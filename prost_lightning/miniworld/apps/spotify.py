@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from random import Random
+from typing import TypeVar
 
 from prost_lightning.miniworld import words
 from prost_lightning.miniworld.apps.ids import Ids
@@ -86,6 +87,9 @@ class SongReview:
     rating: int
     title: str
     created_at: datetime
+
+
+Row = TypeVar("Row", Song, Album, Artist)
 
 
 @dataclass(frozen=True)
@@ -179,12 +183,12 @@ def make_account(random: Random, ids: Ids, catalogue: Catalogue, person: Person)
         )
     )
     return SpotifyAccount(
-        library=tuple(library),
+        library=_by_id(library),
         liked=tuple(liked),
         downloaded=tuple(random.sample(library, _DOWNLOADED_SONGS)),
-        albums=tuple(random.sample(catalogue.albums, _LIBRARY_ALBUMS)),
+        albums=_by_id(random.sample(catalogue.albums, _LIBRARY_ALBUMS)),
         playlists=playlists,
-        followed=tuple(random.sample(catalogue.artists, _FOLLOWED)),
+        followed=_by_id(random.sample(catalogue.artists, _FOLLOWED)),
         reviews=tuple(
             SongReview(ids.next("SongReview"), song, random.randint(1, 5), random.choice(words.REVIEWS), created_at)
             for song, created_at in zip(
@@ -193,6 +197,11 @@ def make_account(random: Random, ids: Ids, catalogue: Catalogue, person: Person)
         ),
         queue=tuple(random.sample(library, _QUEUE)),
     )
+
+
+def _by_id(rows: list[Row]) -> tuple[Row, ...]:
+    """The order in which the database's index gives a person's rows back."""
+    return tuple(sorted(rows, key=lambda row: row.id))
 
 
 def _release(random: Random) -> date:

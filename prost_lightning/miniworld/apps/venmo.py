@@ -54,7 +54,7 @@ class VenmoAccount:
     """What one person has in Venmo; the app lists payments and requests in the order that they have here.
 
     Attributes:
-        payments: Sent and received ones.
+        payments: Sent and then received ones, each from old to new.
         friends: Friends.
         received_requests: Requests that others sent.
         sent_requests: Requests to others.
@@ -85,9 +85,9 @@ def make_account(random: Random, ids: Ids, person: Person, strangers: list[Perso
     """
     partners = random.sample(strangers, _PARTNERS)
     payments = []
-    directions = ["sent"] * _SENT + ["received"] * _RECEIVED
-    random.shuffle(directions)
-    for direction, created_at in zip(directions, reversed(moments(random, len(directions))), strict=True):
+    dated = [("sent", at) for at in reversed(moments(random, _SENT))]
+    dated += [("received", at) for at in reversed(moments(random, _RECEIVED))]
+    for direction, created_at in dated:
         partner = random.choice(partners)
         sender, receiver = (person, partner) if direction == "sent" else (partner, person)
         comments = (random.choice(words.MESSAGES),) if random.random() < _COMMENT_SHARE else ()
