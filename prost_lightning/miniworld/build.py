@@ -111,19 +111,11 @@ def _assemble(workshop: Path, recipe: Recipe, progress: bool) -> None:
         "prost_lightning.miniworld.assemble",
         msgspec.json.encode(recipe).decode(),
     ]
-    environment = {name: os.environ[name] for name in _ENVIRONMENT_KEPT if name in os.environ}
-    environment |= {
-        "APPWORLD_ROOT": str(workshop),
-        # The package may run from a checkout that is not installed.
-        "PYTHONPATH": str(Path(prost_lightning.__file__).parent.parent),
-        # Sets of strings must iterate alike in every build.
-        "PYTHONHASHSEED": "0",
-    }
     with (
         tempfile.TemporaryFile("w+") as errors,
         subprocess.Popen(
             command,
-            env=environment,
+            env=subprocess_environment(workshop),
             cwd=workshop,
             stdout=subprocess.PIPE,
             stderr=errors,
@@ -147,3 +139,19 @@ def _assemble(workshop: Path, recipe: Recipe, progress: bool) -> None:
             raise RuntimeError(
                 f"The world could not be built (exit code {process.returncode}):\n{errors.read()[-4000:]}"
             )
+
+
+def subprocess_environment(root: Path) -> dict[str, str]:
+    """The environment of a subprocess that runs the engine on a world.
+
+    Args:
+        root: The world's root.
+    """
+    kept = {name: os.environ[name] for name in _ENVIRONMENT_KEPT if name in os.environ}
+    return kept | {
+        "APPWORLD_ROOT": str(root),
+        # The package may run from a checkout that is not installed.
+        "PYTHONPATH": str(Path(prost_lightning.__file__).parent.parent),
+        # Sets of strings must iterate alike in every build.
+        "PYTHONHASHSEED": "0",
+    }
