@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 from rich.console import Console, Group
 from rich.panel import Panel
@@ -132,7 +133,7 @@ def verify_world(root: Path, *, split: str | None = None, progress: bool = True)
     return faults
 
 
-def _verify_some(directory: Path, task_ids: list[str], bar: tqdm[None]) -> list[str]:
+def _verify_some(directory: Path, task_ids: list[str], bar: Any) -> list[str]:
     command = [sys.executable, "-m", "prost_lightning.miniworld.reverify", *task_ids]
     faults = []
     with (
@@ -159,7 +160,6 @@ def _verify_some(directory: Path, task_ids: list[str], bar: tqdm[None]) -> list[
 
 
 def _draw(lengths: dict[int, list[int]], path: Path) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 4))
@@ -172,4 +172,4 @@ def _draw(lengths: dict[int, list[int]], path: Path) -> None:
     axes.set_ylabel("tasks")
     axes.legend()
     path.parent.mkdir(parents=True, exist_ok=True)
-    FigureCanvasAgg(figure).print_png(path)
+    figure.savefig(path)

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 from appworld import AppWorld
 
-from prost_lightning.appworld.sandbox import die_with_parent
+from prost_lightning.appworld.namespaces import die_with_parent
 from prost_lightning.miniworld.contents import make_contents
 from prost_lightning.miniworld.people import Person
 from prost_lightning.miniworld.recipe import read_note

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from datetime import timedelta
 
-from prost_lightning.miniworld.apps.amazon import DELIVERY_FEE, Order, Product
+from prost_lightning.miniworld.apps.amazon import DELIVERY_FEE, Order, OrderItem, Product
 from prost_lightning.miniworld.contents import Contents
 from prost_lightning.miniworld.dates import NOW
 from prost_lightning.miniworld.writers.tables import SEARCH, Row, Tables
@@ -86,10 +86,14 @@ def _write_orders(tables: Tables, contents: Contents) -> None:
                     "payment_card_id": account.card_ids[order.card.card_name],
                     "tax": order.tax,
                     "delivery_fee": DELIVERY_FEE,
+                    "gift_wrap_fee": 0.0,
+                    "discount": 0.0,
                     "address_text": order.address.text,
                     "payment_card_digits": order.card.digits,
                     "created_at": order.created_at,
-                    SEARCH: " ".join(f"{item.product.name} {item.product.type}" for item in order.items),
+                    SEARCH: " ".join(
+                        f"{item.product.name} {item.product.type}" for item in sorted(order.items, key=_product_id)
+                    ),
                 }
             )
             items += _items(order)
@@ -118,3 +122,8 @@ def _items(order: Order) -> list[Row]:
 
 def _describe(product: Product) -> str:
     return f"A {product.color} {product.type}, sold by {product.seller}."
+
+
+def _product_id(item: OrderItem) -> int:
+    """The order in which the database gives an order's products back."""
+    return item.product.id
