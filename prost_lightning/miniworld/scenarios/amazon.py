@@ -57,7 +57,7 @@ def amazon_month_spending(world: Contents, person: Person, random: Random) -> Dr
             f"What is the total amount paid for all Amazon orders that I placed {month.said}?",
             f"Add up what I paid for the orders that I placed on Amazon {month.said}, and tell me the sum.",
         ],
-        {"month": month.iso},
+        {"month": month.said},
         [login_step("amazon"), collect_orders(orders), compute],
         answer=total,
     )
@@ -90,7 +90,7 @@ def amazon_card_spending(world: Contents, person: Person, random: Random) -> Dra
             f"What did all Amazon orders together cost that I placed {month.said} with my {card.card_name} card?",
             f"Add up what my {card.card_name} card was charged for the Amazon orders that I placed {month.said}.",
         ],
-        {"card": card.card_name, "month": month.iso},
+        {"card": card.card_name, "month": month.said},
         [login_step("amazon"), find_card(card), collect_orders(orders), compute],
         answer=total,
     )
@@ -128,7 +128,7 @@ def amazon_bought_quantity(world: Contents, person: Person, random: Random) -> D
             f"Counting quantities, how many products of the type '{kind}' are in the Amazon orders placed {year.said}?",
             f"Tell me the total quantity of products of the type '{kind}' that I ordered on Amazon {year.said}.",
         ],
-        {"kind": kind, "year": year.iso},
+        {"kind": kind, "year": year.said},
         [login_step("amazon"), collect_products(world, kind), collect_orders(orders), compute],
         answer=count,
     )
@@ -169,7 +169,7 @@ def amazon_extreme_purchase(world: Contents, person: Person, random: Random) -> 
             f"Give me the name of the {extreme} product (price of a single piece) of my Amazon orders placed "
             f"{month.said}.",
         ],
-        {"extreme": extreme, "month": month.iso},
+        {"extreme": extreme, "month": month.said},
         [login_step("amazon"), collect_orders(orders), item, show_ordered(right)],
         answer=right.name,
     )
@@ -178,7 +178,7 @@ def amazon_extreme_purchase(world: Contents, person: Person, random: Random) -> 
 @template(2, "amazon", challenge=True, expects=CART_FILLED)
 def amazon_cart_best(world: Contents, person: Person, random: Random) -> Draft | None:
     """Puts the cheapest or most expensive product that is good enough into the cart."""
-    choice, quantity = choose_product(world, random), random.randint(1, 5)
+    choice, quantity = choose_product(world, random), random.choice((2, 3, 4))
     if choice is None or choice[0] in [item.product for item in world.of(person).amazon.cart]:
         return None
     product, said, compute = choice
@@ -239,7 +239,7 @@ _REVIEWED = (
 @template(2, "amazon", expects=_REVIEWED)
 def amazon_review_order(world: Contents, person: Person, random: Random) -> Draft | None:
     """Reviews all that the last order of a month brought."""
-    orders, stars, title = world.of(person).amazon.orders, random.randint(1, 5), random.choice(words.REVIEWS)
+    orders, stars, title = world.of(person).amazon.orders, random.randint(1, 4), random.choice(words.REVIEWS)
     month = random_month(random, [order.created_at for order in orders])
     matches = orders_of(orders, month)
     if month is None or not matches:
@@ -266,7 +266,7 @@ def amazon_review_order(world: Contents, person: Person, random: Random) -> Draf
             f"Give all products of the last of the Amazon orders I placed {month.said} a {stars}-star review "
             f"'{title}'.",
         ],
-        {"month": month.iso, "stars": stars, "title": title},
+        {"month": month.said, "stars": stars, "title": title},
         [login_step("amazon"), collect_orders(orders), choose_order(matches[0], month), review],
         rows={"added amazon.ProductReview": [(i.product.name, person.email, stars, title) for i in matches[0].items]},
     )

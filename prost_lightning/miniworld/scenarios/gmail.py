@@ -118,7 +118,7 @@ def gmail_archive_label(world: Contents, person: Person, random: Random) -> Draf
             f"In my Gmail inbox, archive every thread labelled '{label}' that was started {year.said}.",
             f"Threads in my Gmail inbox that have the label '{label}' and were created {year.said} can be archived.",
         ],
-        {"label": label, "year": year.iso},
+        {"label": label, "year": year.said},
         [login_step("gmail"), collect_inbox(world.of(person).gmail), archive],
         rows={"updated gmail.UserEmailThread": [(thread.id, person.email) for thread in chosen]},
     )
@@ -151,7 +151,7 @@ def gmail_meeting_fact(world: Contents, person: Person, random: Random) -> Draft
             f"Tell me the {said} of the meeting that the last created thread '{topic}' of my Gmail inbox is about.",
             f"Which {said} does the most recently created thread '{topic}' of my Gmail inbox name for the meeting?",
         ],
-        {"topic": topic, "field": field},
+        {"topic": topic, "fact": said},
         [login_step("gmail"), collect_inbox(account), read_newest(thread), compute],
         answer=answer,
     )
@@ -205,7 +205,7 @@ def gmail_bill_total(world: Contents, person: Person, random: Random) -> Draft |
             f"Add up the bills in my Gmail inbox with the subjects {said} whose threads were created {year.said}.",
             f"Threads {said} created {year.said} in my Gmail inbox: what is the sum of their bills?",
         ],
-        {"services": services, "year": year.iso},
+        {"first": services[0], "second": services[1], "third": services[2], "year": year.said},
         [login_step("gmail"), collect_inbox(account), read_bills(services, year, len(matches)), compute],
         answer=total,
     )

@@ -61,7 +61,7 @@ def venmo_largest_payment(world: Contents, person: Person, random: Random) -> Dr
             "description.",
             f"I need the description of the biggest of my Venmo payments {month.said}, sent and received alike.",
         ],
-        {"month": month.iso},
+        {"month": month.said},
         [login_step("venmo"), collect_transactions(payments), compute],
         answer=note,
     )
@@ -135,7 +135,7 @@ def venmo_like_payments(world: Contents, person: Person, random: Random) -> Draf
             f"Give a like to each payment of at least ${limit} that I received on Venmo {year.said} and that has none.",
             f"Payments of ${limit} or more received by me on Venmo {year.said} and without any like should get mine.",
         ],
-        {"limit": limit, "year": year.iso},
+        {"limit": limit, "year": year.said},
         [login_step("venmo"), collect_transactions(payments, "received"), like],
         rows={"added venmo.TransactionLike": [(payment.id, person.email) for payment in chosen]},
     )

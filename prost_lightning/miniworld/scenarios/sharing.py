@@ -48,13 +48,15 @@ def venmo_pay_group_debts(world: Contents, person: Person, random: Random) -> Dr
         return None
     return Draft(
         [
-            f"Pay everybody to whom I owe money in my Splitwise group '{group.name}' that amount on Venmo, each with "
-            "the "
-            f"note '{note}'. Do not record anything in Splitwise.",
-            f"Look up what I owe to each member of the Splitwise group '{group.name}' and send it to them on Venmo, "
-            f"described as '{note}'. Leave Splitwise as it is.",
-            f"My debts in the Splitwise group '{group.name}' should be paid through Venmo: one payment with the note "
-            f"'{note}' to each person I owe, and nothing changed in Splitwise.",
+            f"Pay everybody I owe money in my Splitwise group '{group.name}' that amount on Venmo with the note "
+            f"'{note}'. Do not "
+            "record anything in Splitwise.",
+            f"Send what I owe to each member of the Splitwise group '{group.name}' to them on Venmo, described as "
+            f"'{note}'. "
+            "Leave Splitwise as it is.",
+            f"Pay my debts in the Splitwise group '{group.name}' through Venmo, one payment with the note '{note}' to "
+            "each "
+            "person, and change nothing in Splitwise.",
         ],
         {"group": group.name, "note": note},
         [
@@ -69,7 +71,7 @@ def venmo_pay_group_debts(world: Contents, person: Person, random: Random) -> Dr
 def venmo_request_group_claims(world: Contents, person: Person, random: Random) -> Draft | None:
     """Requests on Venmo what others owe the supervisor in a group, where it is much."""
     group, note = random.choice(world.of(person).splitwise.groups), random.choice(words.PAYMENTS)
-    limit = random.randint(5, 60)
+    limit = random.randint(6, 60)
     chosen = [(other, amount) for other, amount in claims(group, person) if amount > limit]
     if not chosen:
         return None
@@ -106,14 +108,16 @@ def amazon_share_order(world: Contents, person: Person, random: Random) -> Draft
     cost = matches[0].paid
     return Draft(
         [
-            f"Share what I paid for the last Amazon order that I placed {month.said} with my Splitwise group "
-            f"'{group.name}': record it as the expense '{text}', in equal parts for all members, me included.",
-            f"I paid for the newest of the Amazon orders that I placed {month.said}. Record the paid amount in the "
-            f"Splitwise group '{group.name}' as '{text}', split equally among all members with me.",
-            f"Of my Amazon orders placed {month.said}, take the most recent one. What I paid is an expense '{text}' of "
-            f"my Splitwise group '{group.name}', owed in equal shares by everybody including me. Record it.",
+            f"Record what I paid for the last Amazon order that I placed {month.said} as the expense '{text}' in my "
+            "Splitwise "
+            f"group '{group.name}', in equal parts for all members, me included.",
+            f"Record the paid amount of the newest Amazon order that I placed {month.said} in the Splitwise group "
+            f"'{group.name}' as '{text}', paid by me, split equally among all members with me.",
+            f"What I paid for my most recent Amazon order placed {month.said} is an expense '{text}' of my Splitwise "
+            "group "
+            f"'{group.name}', owed in equal shares by everybody with me. Record it.",
         ],
-        {"group": group.name, "month": month.iso, "description": text},
+        {"group": group.name, "month": month.said, "description": text},
         [
             *(login_step("amazon"), collect_orders(orders), choose_order(matches[0], month)),
             *(login_step("splitwise"), find_group(group), record_expense(group, text, "cost", str(cost))),
@@ -134,17 +138,17 @@ def amazon_share_order_request(world: Contents, person: Person, random: Random) 
     ask = request_each(source, f"cost / {size}", f"each other member one of {size} shares", size - 1, note)
     return Draft(
         [
-            f"Record what I paid for the last Amazon order I placed {month.said} in my Splitwise group '{group.name}' "
-            "as "
-            f"'{note}', in equal parts for all, me included. Request each other member's part on Venmo, note '{note}'.",
-            f"I paid for the newest of the Amazon orders that I placed {month.said}. Record the paid amount in the "
-            f"Splitwise group '{group.name}' as '{note}', split equally among all members with me, and send the others "
-            f"Venmo requests for their shares, described as '{note}'.",
-            f"Of my Amazon orders placed {month.said}, take the most recent one. What I paid is an expense '{note}' of "
-            f"my Splitwise group '{group.name}', owed in equal shares by everybody including me: record it. On Venmo, "
-            f"request one share from each of the others, note '{note}'.",
+            f"Record what I paid for the last Amazon order placed {month.said} in my Splitwise group '{group.name}' "
+            f"as '{note}', "
+            f"equal parts for all with me. Request each other member's part on Venmo, note '{note}'.",
+            f"Record the paid amount of my newest Amazon order of those placed {month.said} in Splitwise group "
+            f"'{group.name}' as "
+            f"'{note}', equal shares with me, and send the others Venmo requests for their shares, note '{note}'.",
+            f"My last Amazon order placed {month.said} is an expense '{note}' of my Splitwise group '{group.name}', "
+            "equal shares "
+            f"for all with me: record it. Request the others' shares on Venmo, note '{note}'.",
         ],
-        {"group": group.name, "month": month.iso, "note": note},
+        {"group": group.name, "month": month.said, "note": note},
         [
             *(login_step("amazon"), collect_orders(orders), choose_order(matches[0], month)),
             *(login_step("splitwise"), find_group(group), record_expense(group, note, "cost", str(cost))),
@@ -170,9 +174,10 @@ def gmail_share_bill(world: Contents, person: Person, random: Random) -> Draft |
             f"I paid the bill in the newest thread '{subject}' of my Gmail inbox. Record it in my Splitwise group "
             f"'{group.name}' as '{text}', shared equally by all members, me included.",
             f"Add the amount of the last created thread '{subject}' in my Gmail inbox to the Splitwise group "
-            f"'{group.name}' as an expense '{text}' that I paid, in equal parts for everybody including me.",
-            f"The bill of the most recently created thread '{subject}' in my Gmail inbox is an expense of my Splitwise "
-            f"group '{group.name}'. Record it as '{text}', paid by me and split equally among all members with me.",
+            f"'{group.name}' as "
+            f"expense '{text}' that I paid, in equal parts for all including me.",
+            f"Record the bill of the most recently created thread '{subject}' in my Gmail inbox in my Splitwise group "
+            f"'{group.name}' as '{text}', paid by me, split equally among all members with me.",
         ],
         {"group": group.name, "subject": subject, "description": text},
         [
@@ -195,15 +200,15 @@ def gmail_share_bill_request(world: Contents, person: Person, random: Random) ->
     ask = request_each((_OTHERS, "others", "member"), f"amount / {size}", who, size - 1, note)
     return Draft(
         [
-            f"I paid the bill in the newest thread '{text}' of my Gmail inbox. Record it in my Splitwise group "
-            f"'{group.name}' as '{text}', shared equally by all members, me included, and request each other member's "
-            f"share on Venmo with the note '{note}'.",
-            f"Add the amount of the last created thread '{text}' in my Gmail inbox to the Splitwise group "
-            f"'{group.name}' as an expense '{text}' that I paid, in equal parts for everybody including me. Then send "
-            f"all other members a Venmo request for their part, described as '{note}'.",
-            f"The bill of the most recently created thread '{text}' in my Gmail inbox is an expense '{text}' of my "
-            f"Splitwise group '{group.name}', paid by me, owed in equal shares by all members with me. Record it, and "
-            f"request one share from each of the others on Venmo, note '{note}'.",
+            f"Record the bill of the newest thread '{text}' in my Gmail inbox in my Splitwise group '{group.name}' as "
+            f"'{text}', "
+            f"paid by me, equal shares with me. Request each other's share on Venmo, note '{note}'.",
+            f"Add the bill of the last created thread '{text}' in my Gmail inbox to Splitwise group '{group.name}' as "
+            f"'{text}', "
+            f"paid by me, equal parts with me. Send the others Venmo requests for theirs, note '{note}'.",
+            f"I paid the bill of the last created Gmail inbox thread '{text}'. Record it as '{text}' in Splitwise "
+            "group "
+            f"'{group.name}', equal shares with me; request the others' shares on Venmo, note '{note}'.",
         ],
         {"group": group.name, "subject": text, "note": note},
         [
@@ -274,14 +279,15 @@ def pay_group_debts_and_text(world: Contents, person: Person, random: Random) ->
     )
     return Draft(
         [
-            f"Pay everybody to whom I owe money in my Splitwise group '{group.name}' that amount on Venmo, note "
-            f"'{note}', "
-            f"and text each of them '{text}'; they are in my phone contacts. Leave Splitwise as it is.",
-            f"Send what I owe to each member of the Splitwise group '{group.name}' on Venmo, described as '{note}', "
-            "and "
-            f"the text message '{text}' to each receiver from my phone contacts. Change nothing in Splitwise.",
-            f"Pay my debts in the Splitwise group '{group.name}' through Venmo, note '{note}', without recording it in "
-            f"Splitwise, and text every person paid '{text}'. My phone contacts have their numbers.",
+            f"Pay everybody I owe in my Splitwise group '{group.name}' that amount on Venmo, note '{note}', and text "
+            "each, from "
+            f"my phone contacts, '{text}'. Leave Splitwise as it is.",
+            f"Send each member I owe in Splitwise group '{group.name}' the amount on Venmo, note '{note}', and the "
+            "text message "
+            f"'{text}' by phone contact. Change nothing in Splitwise.",
+            f"Pay my debts in Splitwise group '{group.name}' through Venmo, note '{note}', and text every person "
+            "paid, from my "
+            f"phone contacts, '{text}'. Record nothing in Splitwise.",
         ],
         {"group": group.name, "note": note, "message": text},
         [

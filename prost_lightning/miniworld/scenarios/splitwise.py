@@ -64,7 +64,7 @@ def splitwise_paid_by_member(world: Contents, person: Person, random: Random) ->
             f"In my Splitwise group '{group.name}', what is the total of the expenses paid by {payer.name} "
             f"{year.said}?",
         ],
-        {"group": group.name, "payer": payer.name, "year": year.iso},
+        {"group": group.name, "payer": payer.name, "year": year.said},
         [login_step("splitwise"), find_group(group), collect_expenses(group), compute],
         answer=total,
     )
@@ -104,7 +104,7 @@ def splitwise_extreme_expense(world: Contents, person: Person, random: Random) -
             "description.",
             f"I need the description of the {extreme} of all expenses of my Splitwise group '{name}' {month.said}.",
         ],
-        {"group": name, "month": month.iso, "extreme": extreme},
+        {"group": name, "month": month.said, "extreme": extreme},
         [login_step("splitwise"), find_group(group), collect_expenses(group), compute],
         answer=right.description,
     )
@@ -125,7 +125,7 @@ def splitwise_record_expense(world: Contents, person: Person, random: Random) ->
             f"My Splitwise group '{group.name}' needs a new expense '{description}' of ${amount:.0f}, paid by me and "
             "split in equal parts among all members including myself.",
         ],
-        {"group": group.name, "description": description, "amount": amount},
+        {"group": group.name, "description": description, "amount": int(amount)},
         [login_step("splitwise"), find_group(group), record_expense(group, description, str(amount), str(amount))],
         rows=expense_rows(person, group, description, amount),
     )
@@ -164,7 +164,7 @@ def splitwise_delete_expenses(world: Contents, person: Person, random: Random) -
             f"In the Splitwise group '{group.name}', delete all expenses that {whose} paid {month.said}.",
             f"Remove from my Splitwise group '{group.name}' every expense that {whose} paid {month.said}.",
         ],
-        {"group": group.name, "payer": payer.name, "month": month.iso},
+        {"group": group.name, "payer": whose, "month": month.said},
         [login_step("splitwise"), find_group(group), collect_expenses(group), delete],
         rows={
             "updated splitwise.Expense": [(expense.id,) for expense in chosen],

@@ -32,7 +32,7 @@ def find_group(group: Group) -> ScriptStep:
         [f"Find the Splitwise group '{group.name}'.", f"Get the Splitwise group named exactly '{group.name}'."],
         f"call show_groups, keep the one named exactly '{group.name}' in group",
         [
-            "groups = " + call("splitwise", "show_groups", page_limit="20"),
+            "groups = " + call("splitwise", "show_groups"),
             f'group = [g for g in groups if g["name"] == {quoted(group.name)}][0]',
             'print(group["name"], "has", len(group["members"]), "members")',
         ],
