@@ -50,6 +50,13 @@ def main() -> None:
     inside = os.fork()
     if inside:
         os._exit(os.waitstatus_to_exitcode(os.waitpid(inside, 0)[1]) & 0xFF)
+    # The first process of the tree only buries; the one that trains must have a number that no episode's has.
+    playing = os.fork()
+    if playing:
+        ended = 0
+        while ended != playing:
+            ended, code = os.wait()
+        os._exit(os.waitstatus_to_exitcode(code) & 0xFF)
     status = 1
     try:
         namespaces.die_with_parent()
@@ -212,6 +219,10 @@ class _Corpus:
                 "output": output[:200],
                 "seconds": time.monotonic() - begun,
             }
+            # It leaves the channel out of step.
+            if session is not None and snippet.get("alone", False):
+                session.close()
+                session = None
         if session is not None:
             session.close()
 
