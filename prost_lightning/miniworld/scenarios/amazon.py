@@ -162,12 +162,9 @@ def amazon_extreme_purchase(world: Contents, person: Person, random: Random) -> 
     )
     return Draft(
         [
-            f"What is the name of the {extreme} product, by the price of one piece, that I ordered on Amazon "
-            f"{month.said}?",
-            f"Of all products that I ordered on Amazon {month.said}, which has the {function}imum price? Give its "
-            "name.",
-            f"Give me the name of the {extreme} product (price of a single piece) of my Amazon orders placed "
-            f"{month.said}.",
+            f"What is the name of the {extreme} product, by its price apiece, that I ordered on Amazon {month.said}?",
+            f"Which product was the {extreme} apiece of all that I ordered on Amazon {month.said}? Give its name.",
+            f"Give me the name of the {extreme} product, priced apiece, among my Amazon orders placed {month.said}.",
         ],
         {"extreme": extreme, "month": month.said},
         [login_step("amazon"), collect_orders(orders), item, show_ordered(right)],
