@@ -62,7 +62,7 @@ def test_a_solution_is_played_and_judged(url: str, output: Path, mini_world: Pat
     answer = "" if script.answer is None else f"answer={script.answer!r}, "
 
     async def play() -> None:
-        async with AppWorldServer(url) as server:
+        async with AppWorldServer(url, EngineLimits(open_seconds=180)) as server:
             async with server.open(task_id, "served") as session:
                 assert session.task.task_id == task_id
                 assert "spotify" in session.task.app_descriptions
@@ -86,7 +86,7 @@ def test_a_solution_is_played_and_judged(url: str, output: Path, mini_world: Pat
 
 def test_what_the_server_cannot_do_costs_one_episode(url: str, task_ids: list[str]) -> None:
     async def play() -> None:
-        async with AppWorldServer(url, EngineLimits(open_seconds=20)) as server:
+        async with AppWorldServer(url, EngineLimits(open_seconds=180)) as server:
             with pytest.raises(EngineError, match="could not initialize nothing_1"):
                 await server.start("nothing_1", "unknown")
             async with server.open(task_ids[0], "afterwards") as session:
