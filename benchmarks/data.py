@@ -158,7 +158,7 @@ def measure_scale(
 def scale_rows(source: Path, n: int, base_model: str, processes: int | None, replay: bool) -> list[dict[str, Any]]:
     """Measures the first call, which tokenises, and a second one, which finds the tokens."""
     rows = []
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("fork")  # its imports are not measured again
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "trajectories.jsonl"
         replicate(source, path, n)
@@ -208,7 +208,7 @@ def main() -> None:
             token_rows(table),
             json_path=arguments.json,
         )
-        for copies in (1, 7):
+        for copies in (1, 7, 28):
             path = arguments.json and arguments.json.with_name(f"{arguments.json.stem}-fill-{copies * count}.json")
             report(
                 f"Fill of packed batches at the last stage, {copies * count} trajectories"
