@@ -65,7 +65,7 @@ def read_item_losses(path: str | Path, items: ItemTable) -> NDArray[np.float64]:
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"{path}: no such file of item losses; write one with the callback MeasureItemLosses.")
+        raise UserError(f"{path}: no such file of item losses; write one with write_item_losses (docs/curriculum.md).")
     found: dict[tuple[int, Role, int], float] = {}
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
