@@ -67,7 +67,7 @@ def plan_tasks(contents: Contents, recipe: Recipe) -> list[PlannedTask]:
         The tasks, split by split, in the order of the split's file.
 
     Raises:
-        UserError: A template is unknown or cannot yield that many different tasks, or a split has no template.
+        UserError: A template is unknown, the templates cannot yield that many different tasks, or a split has none.
     """
     chosen = _choose(recipe.templates)
     planned: list[PlannedTask] = []
@@ -77,10 +77,27 @@ def plan_tasks(contents: Contents, recipe: Recipe) -> list[PlannedTask]:
         pool = [template for template in chosen if template.challenge == (split == "test_challenge")]
         if scenarios and not pool:
             raise UserError(f"size.{split}: none of the chosen templates occurs in this split; set it to 0.")
-        for number in range(scenarios):
-            turn, place = divmod(number, len(pool))
-            name = f"{recipe.seed}/{split}/{turn}/{pool[place].name}"
-            planned.extend(_plan_scenario(contents, pool[place], name, split, used))
+        planned += _plan_split(contents, recipe.seed, split, scenarios, pool, used)
+    return planned
+
+
+def _plan_split(
+    contents: Contents, seed: int, split: str, scenarios: int, pool: list[Template], used: set[tuple[str, ...]]
+) -> list[PlannedTask]:
+    """Goes round the templates; one that has no new parameters left leaves its turns to the others."""
+    planned: list[PlannedTask] = []
+    turn = 0
+    while len(planned) < scenarios * TASKS_PER_SCENARIO:
+        if not pool:
+            raise UserError(f"size.{split}: no template has new parameters left for so many scenarios; ask for fewer.")
+        for template in list(pool):
+            scenario = _plan_scenario(contents, template, f"{seed}/{split}/{turn}/{template.name}", split, used)
+            if not scenario:
+                pool = [other for other in pool if other is not template]
+            planned += scenario
+            if len(planned) == scenarios * TASKS_PER_SCENARIO:
+                break
+        turn += 1
     return planned
 
 
@@ -125,6 +142,4 @@ def _plan_scenario(
         instruction = wordings[-1] if split == "test_normal" else random.choice(wordings[:-1])
         task_id = f"{scenario_id}_{len(planned) + 1}"
         planned.append(PlannedTask(task_id, split, template, person, draft, instruction))
-    raise UserError(
-        f"size.{split}: template {template.name} has no new parameters left for so many scenarios; ask for fewer."
-    )
+    return []

@@ -193,7 +193,7 @@ def test_what_cannot_be_planned_is_a_clear_error() -> None:
         plan_tasks(contents, Recipe(size=WorldSize(0, 0, 0, 3), templates=("venmo_total",), supervisors=3))
     with pytest.raises(UserError, match="templates: knitting unknown"):
         plan_tasks(contents, Recipe(templates=("knitting",), supervisors=3))
-    with pytest.raises(UserError, match=r"size\.train: template \w+ has no new parameters left"):
+    with pytest.raises(UserError, match=r"size\.train: no template has new parameters left"):
         plan_tasks(contents, Recipe(size=WorldSize(900, 0, 0, 0), templates=("venmo_total",), supervisors=3))
 
 
