@@ -123,8 +123,6 @@ class _Play:
         last_write = variants.last_write(self.script)
         for index, step in enumerate(self.script.steps):
             noticed = [mistake for mistake in step.mistakes if not self._unnoticed(step, mistake)]
-            if not noticed:
-                raise VerificationError(f"{self.where}, step {index + 1}: no mistake prints another result")
             steps.append(msgspec.structs.replace(step, mistakes=noticed))
             if index == last_write:
                 self._must_fail_half_done(step)
