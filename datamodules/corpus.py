@@ -245,7 +245,7 @@ def _tokenised(
             yield {
                 **about,
                 "role": ROLES.index(conversation.role),
-                "input_ids": sequence.input_ids.numpy().astype(np.int32),  # arrays are written faster than lists
+                "input_ids": sequence.input_ids.numpy().astype(np.int32),
                 "turn_start": [span.start for span in sequence.spans],
                 "turn_end": [span.end for span in sequence.spans],
                 "turn_position": positions,
