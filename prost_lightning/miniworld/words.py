@@ -67,8 +67,8 @@ PROJECTS = _listed(
 PRIORITIES = _listed("high, medium, low")
 PAYMENTS = _listed(
     """
-    Internet bill, Team lunch, Birthday gift, Movie tickets, Concert seats, Pizza night, Taxi ride, Groceries,
-    Rent share, Coffee round, Bus fare, Museum entry, Camping fee, Book club, Game night, Water bill,
+    Streaming share, Team lunch, Birthday gift, Movie tickets, Concert seats, Pizza night, Taxi ride, Groceries,
+    Rent share, Coffee round, Bus fare, Museum entry, Camping fee, Book club, Game night, Pet food,
     Farewell dinner, Ski pass, Snacks, Parking
     """
 )
