@@ -100,7 +100,7 @@ def test_goals_name_every_parameter_that_the_code_needs(tasks: list[PlannedTask]
     for task in tasks:
         parameters = {str(value) for value in task.draft.public.values()}
         for step in task.draft.steps:
-            tree = ast.parse(step.code.replace(f"page_limit={PAGE_LIMIT}", ""))
+            tree = ast.parse(step.code.replace(f"page_limit={PAGE_LIMIT}", "page_limit=limit"))
             constants = {str(node.value).lstrip("~/.") for node in ast.walk(tree) if isinstance(node, ast.Constant)}
             for parameter in parameters & constants:
                 assert all(parameter in goal for goal in step.goals), (task.template.name, step.kind, parameter)

@@ -80,6 +80,12 @@ def read_latest_bill(service: str, bills: list[File]) -> ScriptStep:
     )
 
 
+def _wrong_status(status: str) -> tuple[str, str, str]:
+    """The mistake of taking the bills of the other status."""
+    other = "unpaid" if status == "paid" else "paid"
+    return f"Status: {status}", f"Status: {other}", f"It takes the {other} bills; the {status} ones are asked for."
+
+
 def take_amount(amount: int) -> ScriptStep:
     """The sub-task that leaves the dollars of ``bill`` in ``amount``."""
     return step(
@@ -89,6 +95,7 @@ def take_amount(amount: int) -> ScriptStep:
         "keep the number after the $ of bill in amount",
         [f"amount = int(bill.{_AMOUNT})", "print(amount)"],
         str(amount),
+        wrong=('split("$")[1]', 'split("$")[0]', "The amount stands behind the $, not before it."),
     )
 
 
@@ -119,6 +126,7 @@ def bills_total(world: Contents, person: Person, random: Random) -> Draft | None
         f"keep the bills that say 'Status: {status}', sum the numbers after the $",
         [keep("bills", f'"Status: {status}" in b'), f"print(sum(int(m.{_AMOUNT}) for m in matches))"],
         str(sum(amounts)),
+        wrong=_wrong_status(status),
     )
     return Draft(
         [
@@ -197,6 +205,7 @@ def bills_to_note(world: Contents, person: Person, random: Random) -> Draft | No
             "print(lines[0])",
         ],
         written[0],
+        wrong=_wrong_status(status),
     )
     collect = [login_step("file_system"), list_bills(world, person), read_bills(service, bills), lines]
     return Draft(

@@ -113,16 +113,17 @@ def text_errands_to_project(world: Contents, person: Person, random: Random) -> 
         return None
     says = f't["sender"]["name"] == {quoted(name)} and "Please do this for me: " in t["message"]'
     read = step(
-        "read",
+        "compute",
         "phone",
         [f"Find the errands that {name} texted since {since}.", f"Read what {name} asked for in texts since {since}."],
         f"keep the texts from {name} since {since} that say 'Please do this for me: ', keep what follows in errands",
         [
             keep("texts", f'{says} and t["sent_at"] >= "{since}"'),
             'errands = [m["message"].split(": ")[1] for m in matches]',
-            'print(len(errands), "errands")',
+            'print(len(errands), "errands:", sorted(errands)[0])',
         ],
-        f"{len(chosen)} errands",
+        f"{len(chosen)} errands: {min(chosen)}",
+        value=min(chosen),
         wrong=(f' and t["sent_at"] >= "{since}"', "", f"Errands from before {since} are among them."),
     )
     collect = [login_step("phone"), collect_texts(world.of(person).phone.texts), read]

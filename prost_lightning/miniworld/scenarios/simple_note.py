@@ -141,8 +141,8 @@ def note_tidy_check_list(world: Contents, person: Person, random: Random) -> Dra
             "the others as they are.",
             f"My check list '{note.title}' in Simple Note marks {removed} items with '{sign}'. Remove those lines, "
             "keep the rest in its order.",
-            f"Take every line that starts with '{sign}' out of the Simple Note note '{note.title}', without changing "
-            "anything else in it.",
+            f"Take every {removed} item, which is a line that starts with '{sign}', out of the Simple Note note "
+            f"'{note.title}', without changing anything else in it.",
         ],
         {"note": note.title, "removed": removed},
         [login_step("simple_note"), read_note(note), select, write],

@@ -215,6 +215,7 @@ def text_listed_artists(world: Contents, person: Person, random: Random) -> Draf
         "gather the first artist's name of each song, each once, sort them, join them by ', ' in names",
         ['names = ", ".join(sorted({s["artists"][0]["name"] for s in songs}))', 'print(names.split(", ")[0])'],
         artists[0],
+        wrong=('s["artists"][0]["name"]', 's["artist"]', "A song has a list of artists, not one artist."),
     )
     read = [login_step("simple_note"), read_note(note)]
     find_names = [login_step("spotify"), search_listed_songs(note), name_artists]
