@@ -23,8 +23,8 @@ from prost_lightning.agents.prompts import PROMPT_VERSION
 from prost_lightning.agents.records import EpisodeFile, matches
 from prost_lightning.agents.tasks import choose_tasks
 from prost_lightning.appworld.data import world_name
+from prost_lightning.appworld.engine import EngineLimits
 from prost_lightning.appworld.official import resolve_world
-from prost_lightning.appworld.pool import EngineLimits
 from prost_lightning.appworld.protections import Sandbox
 from prost_lightning.errors import UserError
 from prost_lightning.files import set_aside

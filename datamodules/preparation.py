@@ -10,6 +10,8 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from prost_lightning.agents.collect import collect
 from prost_lightning.agents.oracle_policy import OraclePolicy
+from prost_lightning.appworld.official import OFFICIAL, is_official
+from prost_lightning.errors import UserError
 from prost_lightning.miniworld.build import Recipe, WorldSize, build_world
 from prost_lightning.trajectory import Agents
 
@@ -57,8 +59,14 @@ class OracleTrajectories:
             trajectories: The JSONL file to write; episodes that were played already are not played again.
 
         Raises:
-            UserError: The world or the file was made with other settings, or no episode was kept.
+            UserError: The world or the file was made with other settings, no episode was kept, or the world is the
+                official data, which the oracle cannot play.
         """
+        if self.root == OFFICIAL or is_official(Path(self.root)):
+            raise UserError(
+                f"data.prepare.root: {self.root}: the oracle plays generated worlds only; remove `data.prepare` and "
+                "set `data.trajectories` to episodes that were collected on the official data."
+            )
         trajectories.parent.mkdir(parents=True, exist_ok=True)
         # Runs of a sweep share the file: whoever comes second waits, and then finds the episodes there.
         with FileLock(trajectories.with_suffix(".lock")):

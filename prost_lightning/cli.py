@@ -79,7 +79,10 @@ class ProstCLI(LightningCLI):
         """Adds ``run_dir`` and ``world`` for configs to interpolate, and links what module and data have in common."""
         parser.add_argument("--run_dir", type=str, default="runs/default", help="directory that receives the whole run")
         parser.add_argument(
-            "--world", type=str, default="worlds/mini", help="root of the AppWorld data, for `${world}` in configs"
+            "--world",
+            type=str,
+            default="worlds/mini",
+            help="root of the AppWorld data, or `official`; for `${world}` in configs",
         )
         parser.link_arguments("model.base_model", "data.base_model")
         parser.link_arguments("model.roles", "data.roles")

@@ -170,6 +170,6 @@ _ROWS: dict[str, Callable[[Summary], str]] = {
     "forward TFLOP": lambda item: f"{item['flops'] / 1e12:.2f}",
     "seconds": lambda item: f"{item['seconds']:.1f}",
     "reference sub-tasks failed": lambda item: _percent(item["sub_task_error_rate"]),
-    "sub-tasks not accepted": lambda item: _percent(item["not_accepted_rate"]),
+    "sub-tasks not accepted": lambda item: _percent(item.get("not_accepted_rate")),
     "how episodes ended": lambda item: "\n".join(f"{count} {reason}" for reason, count in item["end_reasons"].items()),
 }

@@ -14,8 +14,9 @@ from prost_lightning.agents.runner import run_episodes
 from prost_lightning.agents.tasks import templates
 from prost_lightning.appworld.blocking import BlockingPool
 from prost_lightning.appworld.data import world_name
+from prost_lightning.appworld.engine import EngineLimits
 from prost_lightning.appworld.evaluate import Evaluator
-from prost_lightning.appworld.pool import AppWorldPool, EngineLimits
+from prost_lightning.appworld.pool import AppWorldPool
 from prost_lightning.appworld.protections import Sandbox
 from prost_lightning.trajectory import Agents, Trajectory
 

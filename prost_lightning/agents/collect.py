@@ -16,7 +16,7 @@ from prost_lightning.agents.policy import Policy
 from prost_lightning.agents.records import EpisodeFile
 from prost_lightning.agents.tasks import choose_tasks
 from prost_lightning.appworld.data import world_name
-from prost_lightning.appworld.pool import EngineLimits
+from prost_lightning.appworld.engine import EngineLimits
 from prost_lightning.appworld.protections import Sandbox
 from prost_lightning.errors import UserError
 from prost_lightning.trajectory import Agents, Trajectory, write_trajectories

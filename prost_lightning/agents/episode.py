@@ -16,7 +16,7 @@ import msgspec
 from prost_lightning.agents import prompts
 from prost_lightning.agents.limits import POLICY_ERROR, EpisodeEnd, EpisodeLimits
 from prost_lightning.agents.policy import Completion, PolicyRequest
-from prost_lightning.appworld.pool import Observation, TaskInfo
+from prost_lightning.appworld.engine import Observation, TaskInfo
 from prost_lightning.trajectory import Conversation, Message, Role, Step, SubTask, Usage
 
 Parsed = TypeVar("Parsed")

@@ -14,8 +14,9 @@ from prost_lightning.agents.arena import engine_limits_for
 from prost_lightning.agents.limits import EpisodeLimits
 from prost_lightning.appworld.blocking import BlockingPool
 from prost_lightning.appworld.data import world_name
+from prost_lightning.appworld.engine import EngineError, EngineLimits
 from prost_lightning.appworld.evaluate import Evaluator, TaskResult
-from prost_lightning.appworld.pool import AppWorldPool, EngineError, EngineLimits
+from prost_lightning.appworld.pool import AppWorldPool
 from prost_lightning.appworld.restarting import Executed, repeat
 from prost_lightning.errors import UserError
 from prost_lightning.trajectory import Trajectory
@@ -101,8 +102,8 @@ async def _play(
             difference = f"execution {found.number} gave {found.found.output!r}, not {found.expected.output!r}"
     except EngineError as error:
         difference = f"the engine failed: {error}"
-    # An episode whose task could not be opened was never judged.
-    if not difference and episode.difficulty:
+    # An episode whose task could not be opened, so that it has no instruction, left nothing to judge.
+    if not difference and episode.instruction:
         difference = _verdict_difference(
             episode, await asyncio.to_thread(evaluator.evaluate, experiment, episode.task_id)
         )

@@ -19,8 +19,8 @@ from prost_lightning.agents.policy import Completion, Policy, PolicyRequest
 from prost_lightning.agents.single import single_episode
 from prost_lightning.agents.team import team_episode
 from prost_lightning.appworld.blocking import BlockingPool
+from prost_lightning.appworld.engine import EngineError, EngineLimits, TaskInfo
 from prost_lightning.appworld.evaluate import Evaluator, TaskResult
-from prost_lightning.appworld.pool import EngineError, EngineLimits, TaskInfo
 from prost_lightning.appworld.restarting import RestartingSession
 from prost_lightning.errors import UserError
 from prost_lightning.trajectory import Agents, Outcome, Trajectory
@@ -84,6 +84,7 @@ def run_episodes(
 
     def record(running: _Running) -> Trajectory:
         episode, verdict = running.episode, running.verdict
+        assert verdict is not None
         return Trajectory(
             task_id=running.task_id,
             world=world,
@@ -93,11 +94,18 @@ def run_episodes(
             seed=seed,
             instruction=episode.task.instruction,
             template=(templates or {}).get(running.task_id, ""),
-            difficulty=verdict.difficulty if verdict else 0,
+            difficulty=verdict.difficulty,
             sub_tasks=episode.sub_tasks,
             conversations=episode.conversations,
             steps=episode.steps,
-            outcome=_outcome(episode, verdict),
+            outcome=Outcome(
+                verdict.success,
+                episode.end_reason,
+                episode.detail,
+                verdict.passes,
+                list(verdict.failures),
+                list(verdict.sub_tasks),
+            ),
             usage=episode.usage,
             seconds=time.monotonic() - running.started,
             metadata={
@@ -150,7 +158,7 @@ class _Running:
         task_id: Its task.
         engine: Where its code runs.
         request: The turn that it waits for; None once it has ended.
-        verdict: How it was judged; None before, and if no engine has ever opened its task.
+        verdict: How it was judged; None before.
         started: When, on the monotonic clock.
     """
 
@@ -193,6 +201,8 @@ class _Running:
         """Closes the engine session, which saves the databases, and has them judged."""
         if await self.engine.close():
             self.verdict = await asyncio.to_thread(evaluator.evaluate, experiment, self.task_id)
+        else:
+            self.verdict = evaluator.never_opened(self.task_id)
 
     async def _start(self) -> None:
         refusal = None
@@ -228,14 +238,6 @@ async def _together(tasks: Sequence[Coroutine[Any, Any, Any]]) -> None:
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
-
-
-def _outcome(episode: Episode, verdict: TaskResult | None) -> Outcome:
-    """How an episode ended, together with how it was judged."""
-    reason, detail = episode.end_reason, episode.detail
-    if verdict is None:
-        return Outcome(False, reason, detail)
-    return Outcome(verdict.success, reason, detail, verdict.passes, list(verdict.failures), list(verdict.sub_tasks))
 
 
 def _unknown_task(task_id: str) -> TaskInfo:

@@ -14,7 +14,8 @@ from typing import TypeVar, TypeVarTuple
 
 from anyio.from_thread import start_blocking_portal
 
-from prost_lightning.appworld.pool import AppWorldPool, EngineLimits, EngineSession, Observation, TaskInfo
+from prost_lightning.appworld.engine import EngineLimits, Observation, TaskInfo
+from prost_lightning.appworld.pool import AppWorldPool, EngineSession
 
 _Arguments = TypeVarTuple("_Arguments")
 _Result = TypeVar("_Result")

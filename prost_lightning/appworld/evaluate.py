@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 
 from prost_lightning.appworld.channel import Channel, ChannelClosedError
+from prost_lightning.appworld.engine import EngineLimits
 from prost_lightning.appworld.launcher import Launcher, WorkerStartError
-from prost_lightning.appworld.pool import EngineLimits
 from prost_lightning.appworld.sub_task_checks import none_done
 from prost_lightning.errors import UserError
 from prost_lightning.trajectory import CheckedSubTask
@@ -80,8 +80,7 @@ class Evaluator:
         difficulty = self._difficulty(task_id)
         answer = self._ask(experiment, task_id)
         if "failed" in answer:
-            undone = tuple(none_done(self._root, task_id))
-            return TaskResult(task_id, False, 0, (f"not judged: {answer['detail']}",), difficulty, undone)
+            return self._failed(task_id, difficulty, f"not judged: {answer['detail']}")
         return TaskResult(
             task_id=task_id,
             success=answer["success"],
@@ -90,6 +89,20 @@ class Evaluator:
             difficulty=difficulty,
             sub_tasks=msgspec.convert(answer["sub_tasks"], tuple[CheckedSubTask, ...]),
         )
+
+    def never_opened(self, task_id: str) -> TaskResult:
+        """The verdict on an episode whose world no engine could open: nothing is done.
+
+        Args:
+            task_id: As ``82e2fac_1``.
+
+        Raises:
+            UserError: The world has no ground truth for the task.
+        """
+        return self._failed(task_id, self._difficulty(task_id), "not judged: the task's world was never open")
+
+    def _failed(self, task_id: str, difficulty: int, reason: str) -> TaskResult:
+        return TaskResult(task_id, False, 0, (reason,), difficulty, tuple(none_done(self._root, task_id)))
 
     def close(self) -> None:
         """Ends the evaluator's process."""

@@ -25,11 +25,13 @@ class CodeProcessError(RuntimeError):
 
     Attributes:
         reason: ``env_error`` or ``limit:memory``.
+        lost: Whether it vanished without a word; see :class:`prost_lightning.appworld.engine.EngineError`.
     """
 
-    def __init__(self, reason: str, detail: str) -> None:
+    def __init__(self, reason: str, detail: str, *, lost: bool = False) -> None:
         super().__init__(detail)
         self.reason = reason
+        self.lost = lost
 
 
 class _Request(msgspec.Struct):
@@ -135,13 +137,13 @@ class Gateway:
         try:
             self._channel.send(message)
         except ChannelClosedError as error:
-            raise CodeProcessError("env_error", f"the code's process is gone: {error}") from error
+            raise CodeProcessError("env_error", f"the code's process is gone: {error}", lost=True) from error
 
     def _receive(self) -> dict[str, Any]:
         try:
             message = self._channel.receive()
         except ChannelClosedError as error:
-            raise CodeProcessError("env_error", "the code's process died") from error
+            raise CodeProcessError("env_error", "the code's process died", lost=True) from error
         except ValueError as error:
             raise CodeProcessError("env_error", f"the code's process answered nonsense: {error}") from error
         if "failed" in message:

@@ -52,7 +52,7 @@ def run(job: dict[str, Any], channel: Channel, *, missing: Collection[str]) -> N
     except ChannelClosedError:
         pass  # The training process has no more use for this episode.
     except CodeProcessError as error:
-        _send_failure(channel, error.reason, str(error))
+        _send_failure(channel, error.reason, str(error), lost=error.lost)
     except BaseException as error:
         report_failure(channel, error)
     finally:
@@ -71,9 +71,9 @@ def _reason(error: BaseException) -> tuple[str, str]:
     return "limit:memory" if out_of_memory else "env_error", detail
 
 
-def _send_failure(channel: Channel, reason: str, detail: str) -> None:
+def _send_failure(channel: Channel, reason: str, detail: str, *, lost: bool = False) -> None:
     with suppress(ChannelClosedError):
-        channel.send({"failed": reason, "detail": detail[:500]})
+        channel.send({"failed": reason, "detail": detail[:500], "lost": lost})
 
 
 def _confine(job: dict[str, Any], missing: Collection[str], writable: Path | None) -> None:

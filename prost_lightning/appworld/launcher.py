@@ -30,6 +30,8 @@ _logger = logging.getLogger(__name__)
 _INHERITED_VARIABLES = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
 
 _START_SECONDS = 180.0
+#: Starts in a row that may end with a process that was killed.
+_MAX_STARTS = 3
 _FINISH_SECONDS = 5.0
 _LOG_LINE_CHARS = 300
 
@@ -256,31 +258,48 @@ class Launcher:
     def _wait_until_ready(self) -> None:
         """Waits until the worker takes jobs; starts it again if it died since the last job.
 
-        A worker that dies after it once came up can be bad luck (memory), which another start mends. One that never
-        came up is a world or an installation that is broken: then all calls raise what the first one found.
+        A worker that was killed while it started is bad luck (memory, an operator), which another start mends, and so
+        is one that died after it once came up. One that ended by itself and never came up is a world or an installation
+        that is broken: then all calls raise what the first one found.
         """
         if self._start_failure is not None:
             raise self._start_failure
         if self._came_up and self._process.poll() is not None:
             self._restart()
-        if self._ready:
-            return
+        starts = 1
+        while not self._ready:
+            try:
+                ready = Channel(self._control).receive(_START_SECONDS)
+            except (OSError, ValueError) as error:
+                if starts < _MAX_STARTS and self._was_killed():
+                    starts += 1
+                    self._restart()
+                    continue
+                raise self._failed_start(error) from error
+            self._came_up = True
+            self._ready = True
+            self._missing: dict[str, str] = ready["missing"]
+            self._tell_protections()
+
+    def _was_killed(self) -> bool:
+        """Whether the worker process, or its trial episode, did not end by itself."""
         try:
-            ready = Channel(self._control).receive(_START_SECONDS)
-        except (OSError, ValueError) as error:
-            self._stop()
-            message = (
-                f"{self._root}: AppWorld's engine did not start on this world ({error}; the last line of its log "
-                f"{self._log_path}: {self._last_log_line()}); build the world or install appworld anew."
-            )
-            if self._came_up:
-                raise WorkerStartError(message) from error
-            self._start_failure = UserError(message)
-            raise self._start_failure from error
-        self._came_up = True
-        self._ready = True
-        self._missing: dict[str, str] = ready["missing"]
-        self._tell_protections()
+            status = self._process.wait(_FINISH_SECONDS)
+        except subprocess.TimeoutExpired:
+            return False
+        return status < 0 or status == os.EX_TEMPFAIL
+
+    def _failed_start(self, error: Exception) -> UserError:
+        """Ends a worker process that did not come up, and says so."""
+        self._stop()
+        message = (
+            f"{self._root}: AppWorld's engine did not start on this world ({error}; the last line of its log "
+            f"{self._log_path}: {self._last_log_line()}); build the world or install appworld anew."
+        )
+        if self._came_up:
+            return WorkerStartError(message)
+        self._start_failure = UserError(message)
+        return self._start_failure
 
     def _tell_protections(self) -> None:
         """Says once which protections hold; refuses those that are not enough.

@@ -19,6 +19,8 @@ from prost_lightning.errors import UserError
 from prost_lightning.miniworld.recipe import TASKS_PER_SCENARIO, read_note
 
 ROOT_VARIABLE = "APPWORLD_ROOT"
+#: What a user calls the official data, instead of a path.
+OFFICIAL = "official"
 
 #: Scenarios in each split of the official data, three tasks each.
 OFFICIAL_SCENARIOS: Mapping[str, int] = {"train": 30, "dev": 19, "test_normal": 56, "test_challenge": 139}
@@ -54,10 +56,15 @@ def resolve_world(world: str | Path) -> Path:
     Raises:
         UserError: The official data are missing, incomplete or of another version.
     """
-    root = official_root() if str(world) == "official" else Path(world)
-    if str(world) == "official" or ((root / "data" / "datasets").is_dir() and read_note(root) is None):
+    root = official_root() if str(world) == OFFICIAL else Path(world)
+    if str(world) == OFFICIAL or is_official(root):
         check_official(root)
     return root
+
+
+def is_official(root: Path) -> bool:
+    """Whether there is a world that was not generated."""
+    return (root / "data" / "datasets").is_dir() and read_note(root) is None
 
 
 def check_official(root: Path, scenarios: Mapping[str, int] = OFFICIAL_SCENARIOS) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from prost_lightning.appworld.pool import AppWorldPool, EngineError, EngineLimits, EngineSession, Observation, TaskInfo
+from prost_lightning.appworld.engine import EngineError, EngineLimits, Observation, TaskInfo
+from prost_lightning.appworld.pool import AppWorldPool, EngineSession
 
 
 @dataclass(frozen=True)

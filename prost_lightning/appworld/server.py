@@ -20,7 +20,7 @@ from typing import Any
 
 import httpx
 
-from prost_lightning.appworld.pool import EngineError, EngineLimits, Observation, TaskInfo
+from prost_lightning.appworld.engine import EngineError, EngineLimits, Observation, TaskInfo
 from prost_lightning.appworld.truncation import truncate
 from prost_lightning.errors import UserError
 

@@ -27,11 +27,15 @@ from pathlib import Path
 from typing import Any
 
 from prost_lightning.appworld import jobs, namespaces, sandbox
-from prost_lightning.appworld.channel import Channel
+from prost_lightning.appworld.channel import Channel, ChannelClosedError
 
 #: How often the parent looks whether the training process is still there, in case something else keeps the socket open.
 _HEARTBEAT_SECONDS = 2.0
 _TRIAL_SECONDS = 60.0
+
+
+class _TrialLostError(RuntimeError):
+    """A process of the trial episode vanished without a word: somebody killed it, or memory ran out."""
 
 
 def main() -> None:
@@ -54,6 +58,9 @@ def main() -> None:
         _serve(control, missing)
     except ConnectionError:
         pass  # The training process is gone.
+    except _TrialLostError:
+        traceback.print_exc()
+        status = os.EX_TEMPFAIL
     except BaseException:
         traceback.print_exc()
         status = 1
@@ -99,6 +106,7 @@ def _try_episode(job: dict[str, Any], control: socket.socket, missing: Collectio
 
     Raises:
         RuntimeError: It went wrong, as the message says.
+        _TrialLostError: One of its processes vanished.
     """
     ours, theirs = socket.socketpair()
     with theirs:
@@ -110,7 +118,10 @@ def _try_episode(job: dict[str, Any], control: socket.socket, missing: Collectio
             channel.send({"code": "print(apis.supervisor.show_profile())"})
             answer = channel.receive(_TRIAL_SECONDS)
         if "failed" in answer or answer.get("error"):
-            raise RuntimeError(answer.get("detail") or answer["output"])
+            failure = _TrialLostError if answer.get("lost") else RuntimeError
+            raise failure(answer.get("detail") or answer["output"])
+    except ChannelClosedError as error:
+        raise _TrialLostError("the trial episode's process vanished") from error
     finally:
         channel.close()
         _end(process)

@@ -163,18 +163,19 @@ def replay(episodes: Path, world: Path = Path("worlds/mini"), concurrency: int =
 
     Args:
         episodes: A file of episodes or trajectories (JSONL).
-        world: Root of the world that they were played in.
+        world: Root of the world that they were played in, or `official`.
         concurrency: Episodes at once.
     """
     from tqdm import tqdm
 
     from prost_lightning.agents.replay import replay as replay_episodes
+    from prost_lightning.appworld.official import resolve_world
     from prost_lightning.errors import UserError
     from prost_lightning.trajectory import read_trajectories
 
     saved = read_trajectories(episodes)
     with tqdm(total=len(saved), desc="replay", unit="episode") as bar:
-        results = replay_episodes(saved, world, concurrency=concurrency, on_end=bar.update)
+        results = replay_episodes(saved, resolve_world(world), concurrency=concurrency, on_end=bar.update)
     different = [result for result in results if not result.identical]
     for result in different:
         print(f"{result.episode.task_id} (seed {result.episode.seed}): {result.difference}")

@@ -13,7 +13,7 @@ from prost_lightning.agents.arena import Arena
 from prost_lightning.agents.episode import Episode, ExecuteRequest, Reply, Request
 from prost_lightning.agents.limits import EpisodeLimits
 from prost_lightning.agents.policy import Completion
-from prost_lightning.appworld.pool import EngineLimits, Observation, TaskInfo
+from prost_lightning.appworld.engine import EngineLimits, Observation, TaskInfo
 
 Start = Callable[[EpisodeLimits], Episode]
 Play = Callable[[Generator[Request, Reply, None], Iterable[str | Completion]], list[Request]]

@@ -10,7 +10,7 @@ from prost_lightning.agents.limits import EpisodeLimits
 from prost_lightning.agents.oracle_policy import OraclePolicy
 from prost_lightning.agents.single import single_episode
 from prost_lightning.agents.team import team_episode
-from prost_lightning.appworld.pool import Observation
+from prost_lightning.appworld.engine import Observation
 from prost_lightning.errors import UserError
 from prost_lightning.miniworld.script import Mistake, Script, ScriptStep
 from prost_lightning.trajectory import Outcome, Trajectory

@@ -14,7 +14,7 @@ from prost_lightning.agents.limits import EpisodeLimits
 from prost_lightning.agents.oracle_policy import OraclePolicy
 from prost_lightning.agents.policy import Completion, PolicyRequest
 from prost_lightning.agents.tasks import choose_tasks
-from prost_lightning.appworld.pool import EngineLimits
+from prost_lightning.appworld.engine import EngineLimits
 from prost_lightning.errors import UserError
 from prost_lightning.report import summarise
 from prost_lightning.trajectory import Agents, Trajectory, encode

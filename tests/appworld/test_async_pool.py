@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from prost_lightning.appworld.blocking import BlockingPool
-from prost_lightning.appworld.pool import AppWorldPool, EngineError, EngineLimits
+from prost_lightning.appworld.engine import EngineError, EngineLimits
+from prost_lightning.appworld.pool import AppWorldPool
 from prost_lightning.appworld.restarting import Difference, Executed, RestartingSession, repeat
 from prost_lightning.errors import UserError
 

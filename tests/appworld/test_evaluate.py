@@ -118,6 +118,10 @@ def test_an_episode_that_left_nothing_has_failed(evaluator: Evaluator, task_ids:
     result = evaluator.evaluate("never-played", task_ids[0])
     assert not result.success
     assert "no state" in result.failures[0]
+    unopened = evaluator.never_opened(task_ids[0])
+    assert (unopened.success, unopened.difficulty, unopened.sub_tasks) == (False, result.difficulty, result.sub_tasks)
+    assert unopened.sub_tasks
+    assert not any(item.passed for item in unopened.sub_tasks)
     with pytest.raises(UserError, match="no task"):
         evaluator.evaluate("never-played", "nothing_1")
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from prost_lightning.appworld.blocking import BlockingPool, BlockingSession
-from prost_lightning.appworld.pool import EngineError, EngineLimits
+from prost_lightning.appworld.engine import EngineError, EngineLimits
 
 # Short, so that a hostile turn costs a test two seconds.
 LIMITS = EngineLimits(execute_seconds=1.0, grace_seconds=1.0)

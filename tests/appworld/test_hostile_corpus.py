@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from prost_lightning.appworld.pool import AppWorldPool
+from prost_lightning.appworld.blocking import BlockingPool
 
 HOSTILE = Path(__file__).parent / "hostile"
 GROUPS = sorted(path.stem for path in HOSTILE.glob("*.toml"))
@@ -40,7 +40,7 @@ def _check(found: dict[str, Any]) -> None:
 
 
 @pytest.fixture(scope="module")
-def world(mini_world: Path, pool: AppWorldPool) -> Path:
+def world(mini_world: Path, pool: BlockingPool) -> Path:
     if pool.missing_protections:
         pytest.skip(f"this system does not protect enough to try: {pool.missing_protections}")
     return mini_world

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from prost_lightning.appworld.blocking import BlockingPool, BlockingSession
-from prost_lightning.appworld.pool import AppWorldPool, EngineError, EngineLimits
+from prost_lightning.appworld.engine import EngineError, EngineLimits
+from prost_lightning.appworld.pool import AppWorldPool
 from prost_lightning.appworld.protections import PROTECTIONS
 from prost_lightning.errors import UserError
 
@@ -142,6 +143,26 @@ def test_an_engine_that_has_never_started_is_an_error_of_the_whole_run(
         with pytest.raises(UserError) as second:
             pool.open(task_ids[0], "two")
         assert second.value is first.value
+
+
+def test_a_worker_that_is_killed_while_it_starts_is_started_again(
+    mini_world: Path, tmp_path: Path, task_ids: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with BlockingPool(AppWorldPool(mini_world, tmp_path)) as pool:
+        first = pool.process_id
+        os.kill(first, signal.SIGKILL)
+        with pool.open(task_ids[0], "after-all") as session:
+            assert session.execute("print(1)").output.strip() == "1"
+        assert pool.process_id != first
+
+    starts = tmp_path / "starts"
+    doomed = tmp_path / "python"
+    doomed.write_text(f"#!/bin/sh\necho start >> {starts}\nkill -9 $$\n")
+    doomed.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(doomed))
+    with BlockingPool(AppWorldPool(mini_world, tmp_path)) as pool, pytest.raises(UserError, match="did not start"):
+        pool.open(task_ids[0], "never")
+    assert starts.read_text().split() == ["start"] * 3
 
 
 class TestIsolation:

@@ -15,8 +15,8 @@ import httpx
 import pytest
 
 from prost_lightning.appworld.data import load_script
+from prost_lightning.appworld.engine import EngineError, EngineLimits
 from prost_lightning.appworld.evaluate import Evaluator
-from prost_lightning.appworld.pool import EngineError, EngineLimits
 from prost_lightning.appworld.server import AppWorldServer
 from prost_lightning.errors import UserError
 

@@ -27,8 +27,9 @@ from typing import Any
 from prost_lightning.appworld import namespaces
 from prost_lightning.appworld.blocking import BlockingPool, BlockingSession
 from prost_lightning.appworld.data import load_script, load_task_ids
+from prost_lightning.appworld.engine import EngineError, EngineLimits
 from prost_lightning.appworld.evaluate import Evaluator
-from prost_lightning.appworld.pool import AppWorldPool, EngineError, EngineLimits
+from prost_lightning.appworld.pool import AppWorldPool
 
 HERE = Path(__file__).resolve().parent
 # Patient with a busy machine, except where using up time is what a snippet is about.
