@@ -24,6 +24,7 @@ from prost_lightning.agents.arena import Arena
 from prost_lightning.agents.oracle_policy import OraclePolicy
 from prost_lightning.agents.records import EpisodeFile
 from prost_lightning.appworld.data import load_task_ids
+from prost_lightning.trajectory import read_trajectories
 
 
 def main() -> None:
@@ -43,8 +44,6 @@ def main() -> None:
     ):
         file = EpisodeFile(Path(scratch) / "episodes.jsonl")
         killer = threading.Thread(target=_kill, args=(arguments.seconds, killed, over), daemon=True)
-        # Both workers come up first: one that never did is taken for a broken installation.
-        arena.play(tasks[:1], split="train", policy=OraclePolicy(arguments.world), experiment="before", progress=False)
         killer.start()
         for seed, first in enumerate(range(0, arguments.episodes, len(tasks))):
             arena.play(
@@ -57,16 +56,18 @@ def main() -> None:
             )
         over.set()
         killer.join()
-        episodes = file.resume_by_task()  # Raises if one occurs twice.
+        written = read_trajectories(file.path)
     expected = {(number // len(tasks), tasks[number % len(tasks)]) for number in range(arguments.episodes)}
-    restarts = Counter(episode.metadata["engine_restarts"] for episode in episodes.values())
-    reasons = Counter(episode.outcome.end_reason for episode in episodes.values())
+    found = Counter((episode.seed, episode.task_id) for episode in written)
+    restarts = Counter(episode.metadata["engine_restarts"] for episode in written)
+    reasons = Counter(episode.outcome.end_reason for episode in written)
     row = {
         "episodes": arguments.episodes,
-        "with a result": len(episodes.keys() & expected),
-        "lost": len(expected - episodes.keys()),
-        "doubled": 0,
-        "solved": sum(episode.outcome.success for episode in episodes.values()),
+        "with a result": len(found.keys() & expected),
+        "lost": len(expected - found.keys()),
+        "doubled": sum(count - 1 for count in found.values()),
+        "not asked for": len(found.keys() - expected),
+        "solved": sum(episode.outcome.success for episode in written),
         **{f"killed: {kind}": count for kind, count in sorted(killed.items())},
         "seconds": time.perf_counter() - started,
     }
@@ -74,7 +75,7 @@ def main() -> None:
         "end reasons: " + ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items())),
         "engines lost: " + ", ".join(f"{count} episodes {number}" for number, count in sorted(restarts.items())),
     ]
-    unsolved = [episode for episode in episodes.values() if not episode.outcome.success][:5]
+    unsolved = [episode for episode in written if not episode.outcome.success][:5]
     notes += [f"not solved: {one.task_id} {one.outcome.detail} {one.outcome.failures[:1]}" for one in unsolved]
     report("Workers killed at random", [row], json_path=arguments.json, notes=notes)
 

@@ -42,16 +42,19 @@ def main() -> None:
     parser.add_argument("--world", type=Path, default=Path("worlds/mini"), help="root of a generated world")
     parser.add_argument("--episodes", type=int, default=96, help="episodes of each contender")
     parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 2, 4], help="episodes at once")
-    parser.add_argument("--soak", type=int, metavar="N", help="instead: N episodes, 4 at once, watched for leaks")
+    parser.add_argument(
+        "--soak", type=int, metavar="N", help="instead: N episodes of the shortest task, 4 at once, watched for leaks"
+    )
     arguments = parser.parse_args()
     ensure_unpacked()
     with tempfile.TemporaryDirectory(prefix="bench-world-") as directory:
         scratch = Path(directory)
         if arguments.soak:
-            rows, notes = asyncio.run(_soak(arguments.world, scratch, scripted(arguments.world, arguments.soak)))
+            shortest = min(scripted(arguments.world), key=lambda episode: len("".join(episode[1])))
+            rows, notes = asyncio.run(_soak(arguments.world, scratch, [shortest] * arguments.soak))
             report(f"{arguments.soak} scripted episodes, 4 at once", rows, json_path=arguments.json, notes=notes)
             return
-        episodes = scripted(arguments.world, arguments.episodes)
+        episodes = list(islice(cycle(scripted(arguments.world)), arguments.episodes))
         plain = _plain_loop(arguments.world, scratch, episodes)
         rows = [plain] + [
             asyncio.run(_pool(arguments.world, scratch / str(number), episodes, number))
@@ -68,21 +71,19 @@ def main() -> None:
     report("Scripted episodes a second", rows, json_path=arguments.json, notes=notes)
 
 
-def scripted(root: Path, count: int) -> list[Episode]:
-    """The world's own tasks with their reference solutions, as often as it takes.
+def scripted(root: Path) -> list[Episode]:
+    """The world's own training tasks with their reference solutions.
 
     Args:
         root: World root.
-        count: How many episodes.
 
     Returns:
         Task and code of each execution.
     """
-    tasks = load_task_ids(root, "train")
-    scripts = {task_id: load_script(root, task_id) for task_id in tasks[:count]}
+    scripts = {task_id: load_script(root, task_id) for task_id in load_task_ids(root, "train")}
     return [
-        (task_id, [*(step.code for step in scripts[task_id].steps), complete_task_code(scripts[task_id].answer)])
-        for task_id in islice(cycle(scripts), count)
+        (task_id, [*(step.code for step in script.steps), complete_task_code(script.answer)])
+        for task_id, script in scripts.items()
     ]
 
 

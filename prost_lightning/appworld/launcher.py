@@ -7,27 +7,22 @@ import itertools
 import json
 import logging
 import os
-import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import prost_lightning
 from prost_lightning.appworld.channel import Channel
 from prost_lightning.appworld.data import ensure_unpacked
 from prost_lightning.appworld.protections import PROTECTIONS, Sandbox
+from prost_lightning.appworld.worker_home import WorkerHome
 from prost_lightning.errors import UserError
 
 _logger = logging.getLogger(__name__)
-
-#: All that a worker inherits of the environment: a secret can only reach it if somebody adds its name here.
-_INHERITED_VARIABLES = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
 
 _START_SECONDS = 180.0
 #: Starts in a row that may end with a process that was killed.
@@ -165,19 +160,18 @@ class Launcher:
         """What the present worker process is told: a new one has another scratch directory."""
         return {
             "start": number,
-            "hidden": [str(path) for path in self._hidden()],
-            "kept": [str(path) for path in self._kept()],
+            "hidden": [str(path) for path in self._home.hidden],
+            "kept": [str(path) for path in self._home.kept],
             **job,
         }
 
     def _start(self) -> None:
         """Starts the worker process, without waiting until it is ready."""
-        self._scratch = Path(tempfile.mkdtemp(prefix="prost_lightning-")).resolve()
-        appworld_root = self._make_root()
+        self._home = WorkerHome(self._root, self._output_dir, with_ground_truth=self._with_ground_truth)
         ours, theirs = socket.socketpair()
         settings = {
             "control": theirs.fileno(),
-            "scratch": str(self._scratch),
+            "scratch": str(self._home.scratch),
             "unwanted": self._unwanted,
         }
         if not self._with_ground_truth:
@@ -186,8 +180,8 @@ class Launcher:
             self._log_start = log.tell()
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "prost_lightning.appworld.worker", json.dumps(settings)],
-                env=self._environment(appworld_root),
-                cwd=self._scratch,
+                env=self._home.environment(),
+                cwd=self._home.scratch,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -198,41 +192,9 @@ class Launcher:
         self._control = ours
         self._ready = False
 
-    def _make_root(self) -> Path:
-        """Makes AppWorld's root directory: a world's data, and the output directory's experiments."""
-        root = self._scratch / "root"
-        for directory in ("root", "home"):
-            (self._scratch / directory).mkdir()
-        (root / "experiments").symlink_to(self._output_dir / "experiments")
-        if self._with_ground_truth:
-            (root / "data").symlink_to(self._root / "data")
-        else:
-            # A copy, not links: what a model's code does to it stays here, and no link leads to the ground truth.
-            ignored = shutil.ignore_patterns("ground_truth", "MINI_WORLD.json")
-            shutil.copytree(self._root / "data", root / "data", ignore=ignored)
-        return root
-
-    def _environment(self, appworld_root: Path) -> dict[str, str]:
-        """The worker's whole environment."""
-        package_parent = str(Path(prost_lightning.__file__).resolve().parent.parent)
-        home = self._scratch / "home"
-        search_path = [package_parent, *(path for path in sys.path if path and Path(path).exists())]
-        return {
-            **{name: os.environ[name] for name in _INHERITED_VARIABLES if name in os.environ},
-            "APPWORLD_ROOT": str(appworld_root),
-            "APPWORLD_CACHE": str(home / ".appworld"),
-            "HOME": str(home),
-            "TMPDIR": str(home),
-            "TZ": "UTC",
-            "PYTHONPATH": os.pathsep.join(dict.fromkeys(search_path)),
-            "PYTHONHASHSEED": "0",
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "OMP_NUM_THREADS": "1",
-        }
-
     def _trial(self) -> dict[str, Any]:
         """A small episode, by which the worker finds out whether it can play any."""
-        task_id, experiment = min(self._task_ids), f".trial-{self._scratch.name}"
+        task_id, experiment = min(self._task_ids), f".trial-{self._home.scratch.name}"
         limits = {"memory_gib": 2.0, "episode_seconds": 120.0, "file_size_mib": 64, "execute_seconds": 60.0}
         return {
             "kind": "episode",
@@ -241,19 +203,6 @@ class Launcher:
             "output": str(self.episode_directory(experiment, task_id)),
             "limits": {**limits, "output_chars": 1500},
         }
-
-    def _hidden(self) -> list[Path]:
-        """Directories that a job must not see even where they lie among Python's own."""
-        # All of the world: trajectories collected on it, which hold solutions, lie beside its data by default. The data
-        # once more, for a root that cannot be hidden because a Python lives in it or it is the root of all.
-        return [] if self._with_ground_truth else [self._root, self._root / "data"]
-
-    def _kept(self) -> list[Path]:
-        """What a job needs besides Python."""
-        kept = [self._scratch / "root"]
-        if self._with_ground_truth:
-            kept += [self._root / "data", self._output_dir / "experiments"]
-        return kept
 
     def _wait_until_ready(self) -> None:
         """Waits until the worker takes jobs; starts it again if it died since the last job.
@@ -344,7 +293,7 @@ class Launcher:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        self._home.remove()
 
     def _send(self, message: dict[str, Any], companion: socket.socket | None = None) -> None:
         """Sends one control message; the caller holds the lock."""
