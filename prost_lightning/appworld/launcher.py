@@ -26,7 +26,7 @@ _logger = logging.getLogger(__name__)
 
 _START_SECONDS = 180.0
 #: Starts in a row that may end with a process that was killed.
-_MAX_STARTS = 3
+_MAX_STARTS = 5
 _FINISH_SECONDS = 5.0
 _LOG_LINE_CHARS = 300
 
