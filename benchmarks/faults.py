@@ -1,8 +1,8 @@
 """Episodes while workers are killed at random: every one ends with a result, none is lost, none is doubled.
 
 The oracle plays a world's tasks, four at once. Every few seconds SIGKILL hits an episode's process, a process that
-judges one, or (one time in five) one of the two preloaded parents, while they start as well. Every episode must be there once, and end as it does
-undisturbed: solved.
+judges one, or (one time in five) one of the two preloaded parents, while they start as well. Every episode must be
+there once, and end as it does undisturbed: solved.
 
     python benchmarks/faults.py --world worlds/mini --episodes 500 --json runs/faults.json
 """
@@ -32,7 +32,7 @@ def main() -> None:
     parser = argument_parser(__doc__ or "")
     parser.add_argument("--world", type=Path, default=Path("worlds/mini"), help="root of a generated world")
     parser.add_argument("--episodes", type=int, default=500)
-    parser.add_argument("--seconds", type=float, default=2.0, help="mean time between two kills")
+    parser.add_argument("--seconds", type=float, default=3.0, help="mean time between two kills")
     arguments = parser.parse_args()
     tasks = load_task_ids(arguments.world, "train")
     killed: Counter[str] = Counter()

@@ -6,7 +6,6 @@ import contextlib
 import itertools
 import json
 import logging
-import os
 import socket
 import subprocess
 import sys
@@ -231,12 +230,11 @@ class Launcher:
             self._tell_protections()
 
     def _was_killed(self) -> bool:
-        """Whether the worker process, or its trial episode, did not end by itself."""
+        """Whether the worker process did not end by itself."""
         try:
-            status = self._process.wait(_FINISH_SECONDS)
+            return self._process.wait(_FINISH_SECONDS) < 0
         except subprocess.TimeoutExpired:
             return False
-        return status < 0 or status == os.EX_TEMPFAIL
 
     def _failed_start(self, error: Exception) -> UserError:
         """Ends a worker process that did not come up, and says so."""

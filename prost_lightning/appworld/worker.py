@@ -32,6 +32,7 @@ from prost_lightning.appworld.channel import Channel, ChannelClosedError
 #: How often the parent looks whether the training process is still there, in case something else keeps the socket open.
 _HEARTBEAT_SECONDS = 2.0
 _TRIAL_SECONDS = 60.0
+_MAX_TRIALS = 5
 
 
 class _TrialLostError(RuntimeError):
@@ -53,14 +54,11 @@ def main() -> None:
         if "namespaces" not in missing:
             namespaces.adopt_orphans()
         if "trial" in settings:
-            _try_episode(settings["trial"], control, missing)
+            _try_episodes(settings["trial"], control, missing)
         control.sendall(json.dumps({"missing": missing}).encode() + b"\n")
         _serve(control, missing)
     except ConnectionError:
         pass  # The training process is gone.
-    except _TrialLostError:
-        traceback.print_exc()
-        status = os.EX_TEMPFAIL
     except BaseException:
         traceback.print_exc()
         status = 1
@@ -99,6 +97,22 @@ def _preload() -> None:
         pass  # Once, since the first time it looks through all modules for clocks.
     gc.collect()
     gc.freeze()  # What is loaded stays shared: a child's collector does not touch, and so copy, these pages.
+
+
+def _try_episodes(job: dict[str, Any], control: socket.socket, missing: Collection[str]) -> None:
+    """Has a trial episode played, another one if its processes were killed.
+
+    Raises:
+        RuntimeError: It went wrong, as the message says.
+    """
+    for number in range(1, _MAX_TRIALS + 1):
+        try:
+            _try_episode(job, control, missing)
+        except _TrialLostError:
+            if number == _MAX_TRIALS:
+                raise
+        else:
+            return
 
 
 def _try_episode(job: dict[str, Any], control: socket.socket, missing: Collection[str]) -> None:
