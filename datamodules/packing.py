@@ -15,7 +15,8 @@ Part = tuple[int, int]
 Pattern = tuple[int, tuple[Part, ...]]
 """How many batches are filled alike, and with what."""
 
-_NONE = np.zeros(0, np.int32)
+_RANDOM_BITS = 24
+"""Enough to tell sequences of the same length apart, and so few that ten million of any length still have room."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +24,7 @@ class Packing:
     """Which sequences make up each batch.
 
     Attributes:
-        order: Indices of the sequences, batch by batch, shape (N,).
+        order: Names (by default indices) of the sequences, batch by batch, shape (N,).
         start: First of each batch in ``order``, shape (batches,).
         end: One past its last.
         tokens: Tokens of each batch.
@@ -35,7 +36,13 @@ class Packing:
     tokens: NDArray[np.int32]
 
 
-def pack(lengths: NDArray[np.int32], capacity: int, generator: np.random.Generator | None = None) -> Packing:
+def pack(
+    lengths: NDArray[np.int32],
+    capacity: int,
+    generator: np.random.Generator | None = None,
+    *,
+    names: NDArray[np.int32] | None = None,
+) -> Packing:
     """Fills batches: the longest first, each sequence where it leaves the least room, else into a new batch.
 
     The number of batches depends on the lengths alone.
@@ -43,23 +50,32 @@ def pack(lengths: NDArray[np.int32], capacity: int, generator: np.random.Generat
     Args:
         lengths: Tokens of each sequence, at least 1, shape (N,).
         capacity: Most tokens in a batch. A longer sequence is a batch of its own.
-        generator: Draws which of several sequences of the same length is placed first; by default the earlier one.
+        generator: Draws which of several sequences of the same length is placed first; by default that with the lower
+            name.
+        names: Distinct numbers that stand for the sequences in ``order``, at least 0, shape (N,); by default their
+            indices.
     """
-    order, sizes, totals = [_NONE], [_NONE], [_NONE]
     counts = np.bincount(lengths)
-    by_length = _sorted(lengths, generator)
+    patterns = _patterns(counts.tolist(), capacity)
+    by_length = _sorted(lengths, generator, np.arange(len(lengths), dtype=np.int32) if names is None else names)
     next_of_length = (np.cumsum(counts) - counts).tolist()
-    for batches, parts in _patterns(counts.tolist(), capacity):
-        columns = []
+    order = np.empty(len(lengths), np.int32)
+    placed = 0
+    for batches, parts in patterns:
+        size = sum(each for _, each in parts)
+        alike = order[placed : placed + batches * size].reshape(batches, size)
+        column = 0
         for length, each in parts:
             first = next_of_length[length]
             next_of_length[length] += batches * each
-            columns.append(by_length[first : first + batches * each].reshape(batches, each))
-        order.append(np.hstack(columns).ravel())
-        sizes.append(np.full(batches, sum(each for _, each in parts), np.int32))
-        totals.append(np.full(batches, sum(length * each for length, each in parts), np.int32))
-    end = np.cumsum(np.concatenate(sizes), dtype=np.int32)
-    return Packing(np.concatenate(order), end - np.concatenate(sizes), end, np.concatenate(totals))
+            alike[:, column : column + each] = by_length[first : first + batches * each].reshape(batches, each)
+            column += each
+        placed += batches * size
+    repeats = [batches for batches, _ in patterns]
+    sizes = np.repeat(np.array([sum(each for _, each in parts) for _, parts in patterns], np.int32), repeats)
+    totals = np.array([sum(length * each for length, each in parts) for _, parts in patterns], np.int32)
+    end = np.cumsum(sizes, dtype=np.int32)
+    return Packing(order, end - sizes, end, np.repeat(totals, repeats))
 
 
 def count_batches(lengths: NDArray[np.int32], capacity: int) -> int:
@@ -67,23 +83,24 @@ def count_batches(lengths: NDArray[np.int32], capacity: int) -> int:
     return sum(batches for batches, _ in _patterns(np.bincount(lengths).tolist(), capacity))
 
 
-def _sorted(lengths: NDArray[np.int32], generator: np.random.Generator | None) -> NDArray[np.int32]:
-    """Indices of the sequences, the shortest first; those of equal length in a random order, or in their own.
+def _sorted(
+    lengths: NDArray[np.int32], generator: np.random.Generator | None, names: NDArray[np.int32]
+) -> NDArray[np.int32]:
+    """Names of the sequences, the shortest first; those of equal length in a random order, or in that of their names.
 
-    Length, random number and index share 64 bits, since sorting numbers is several times as fast as finding the order
+    Length, random number and name share 64 bits, since sorting numbers is several times as fast as finding the order
     of numbers, or as NumPy's shuffling.
     """
-    index_bits = len(lengths).bit_length()
-    random_bits = max(0, 64 - index_bits - int(lengths.max(initial=0)).bit_length())
+    name_bits = int(names.max(initial=0)).bit_length()
     keys = lengths.astype(np.uint64)
     if generator is not None:
-        bits = min(32, random_bits)
+        bits = min(_RANDOM_BITS, 64 - name_bits - int(lengths.max(initial=0)).bit_length())
         keys <<= np.uint64(bits)
         keys |= generator.integers(2**bits, size=len(keys), dtype=np.uint32)
-    keys <<= np.uint64(index_bits)
-    keys |= np.arange(len(keys), dtype=np.uint64)
+    keys <<= np.uint64(name_bits)
+    keys |= names.astype(np.uint32)
     keys.sort()
-    keys &= np.uint64(2**index_bits - 1)
+    keys &= np.uint64(2**name_bits - 1)
     return keys.astype(np.int32)
 
 

@@ -73,12 +73,12 @@ def plan_epoch(
     parts: dict[Role, tuple[Integers, Integers]] = {}
     planned = 0
     for role in table.roles:
-        rows = np.flatnonzero((table.role == ROLES.index(role)) & (lengths > 0)).astype(np.int32)
-        if len(rows) == 0:
+        names = _sequences_of(table, role, lengths)
+        if len(names) == 0:
             continue
         generator = None if shuffle is None else _generator(f"{shuffle} {role}")
-        packing = pack(lengths.take(rows), tokens_per_batch, generator)
-        rows = rows.take(packing.order)
+        packing = pack(lengths.take(names), tokens_per_batch, generator, names=names)
+        rows = packing.order
         labelled = np.add.reduceat(supervised.take(rows), packing.start)
         batches = np.stack([packing.start, packing.end, packing.tokens, labelled], axis=1)
         if generator is not None:
@@ -104,9 +104,9 @@ def count_steps(
     lengths, _ = table.per_sequence(visible)
     steps: dict[Role, int] = {}
     for role in table.roles:
-        of_role = lengths[(table.role == ROLES.index(role)) & (lengths > 0)]
+        of_role = _sequences_of(table, role, lengths)
         if len(of_role):
-            steps[role] = -(-count_batches(of_role, tokens_per_batch) // batches_per_step)
+            steps[role] = -(-count_batches(lengths.take(of_role), tokens_per_batch) // batches_per_step)
     return steps
 
 
@@ -125,6 +125,11 @@ def interleave(steps: dict[Role, int]) -> tuple[Codes, Integers]:
     moments = np.concatenate([(np.arange(count) + 0.5) / count for count in counts] or [np.zeros(0)])
     order = np.lexsort((role, moments)).astype(np.int32)
     return role[order], order
+
+
+def _sequences_of(table: SequenceTable, role: Role, lengths: Integers) -> Integers:
+    """Rows of a role's sequences of which something is visible, ascending."""
+    return np.flatnonzero((table.role == ROLES.index(role)) & (lengths > 0)).astype(np.int32)
 
 
 def _group(

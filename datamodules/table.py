@@ -16,6 +16,9 @@ import numpy as np
 from prost_lightning.curriculum.items import Codes, Integers, ItemTable, Mask
 from prost_lightning.trajectory import ROLES, Role
 
+_SEQUENCES_AT_ONCE = 2**16
+"""So that what is computed on the way stays in the processor's cache."""
+
 
 @dataclass(frozen=True, eq=False)
 class SequenceTable:
@@ -139,13 +142,24 @@ class SequenceTable:
         Returns:
             Tokens of each sequence, 0 where nothing is visible, and its tokens with labels; both of shape (sequences,).
         """
-        if len(self) == 0:
-            return np.zeros(0, np.int32), np.zeros(0, np.int32)
-        active = visible.take(self.turn_item)
-        starts = self.turn_offset[:-1]
-        lengths = np.maximum.reduceat(self.turn_end * active, starts)
-        supervised = np.add.reduceat((self.turn_end - self.turn_start) * active, starts)
+        lengths = np.empty(len(self), np.int32)
+        supervised = np.empty(len(self), np.int32)
+        for first in range(0, len(self), _SEQUENCES_AT_ONCE):
+            part = slice(first, first + _SEQUENCES_AT_ONCE)
+            lengths[part], supervised[part] = self._per_sequence(visible, self.turn_offset[first : part.stop + 1])
         return lengths, supervised
+
+    def _per_sequence(self, visible: Mask, offsets: Integers) -> tuple[Integers, Integers]:
+        """The same of consecutive sequences, whose turns begin at these offsets and end at the last."""
+        turns = slice(offsets[0], offsets[-1])
+        starts, lasts = offsets[:-1] - offsets[0], offsets[1:] - offsets[0] - 1
+        turn_end = self.turn_end[turns]
+        active = visible.take(self.turn_item[turns])
+        # Running over all turns and looked up at each sequence's last one: several times as fast as `reduceat`.
+        last_active = np.maximum.accumulate(np.where(active, np.arange(len(active)), -1)).take(lasts)
+        lengths = np.where(last_active >= starts, turn_end.take(last_active), 0)
+        labelled = np.cumsum((turn_end - self.turn_start[turns]) * active).take(lasts)
+        return lengths, np.diff(labelled, prepend=0)
 
     @cached_property
     def fingerprint(self) -> str:
