@@ -66,7 +66,9 @@ def test_a_cancelled_execution_leaves_no_process(
     assert descendants(small.process_id) <= before
 
 
-def test_a_pool_works_in_a_cell_of_a_notebook(mini_world: Path, tmp_path: Path, task_ids: list[str]) -> None:
+def test_a_pool_works_in_a_cell_of_a_notebook(
+    small: BlockingPool, mini_world: Path, tmp_path: Path, task_ids: list[str]
+) -> None:
     async def notebook() -> tuple[str, str]:
         # A loop is running here, as in a notebook's cell: both forms must work.
         async with (
@@ -74,12 +76,13 @@ def test_a_pool_works_in_a_cell_of_a_notebook(mini_world: Path, tmp_path: Path, 
             pool.open(task_ids[0], "awaited") as session,
         ):
             awaited = (await session.execute("print(1)")).output.strip()
-        with BlockingPool(AppWorldPool(mini_world, tmp_path)) as blocking, blocking.open(task_ids[0], "plain") as plain:
+        with small.open(task_ids[0], "plain") as plain:
             return awaited, plain.execute("print(2)").output.strip()
 
     assert asyncio.run(notebook()) == ("1", "2")
 
 
+@pytest.mark.slow
 def test_several_processes_share_a_world_and_an_output_directory(
     mini_world: Path, tmp_path: Path, task_ids: list[str]
 ) -> None:

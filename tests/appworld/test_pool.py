@@ -177,6 +177,7 @@ class TestIsolation:
         network = session.execute("__import__('socket').create_connection(('127.0.0.1', 22), 1)")
         assert "Operation not permitted" in network.output
 
+    @pytest.mark.slow
     def test_sees_nothing_of_the_world_wherever_it_is(
         self, mini_world: Path, tmp_path: Path, task_ids: list[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -230,7 +231,7 @@ class TestProcesses:
                 )
             assert overrun.value.end_reason == "limit:execute_seconds"
 
-    @pytest.mark.parametrize("which", ["pool", "plain_pool"])
+    @pytest.mark.parametrize("which", ["pool", pytest.param("plain_pool", marks=pytest.mark.slow)])
     def test_a_dead_worker_costs_its_episodes_and_the_pool_goes_on(
         self,
         which: str,

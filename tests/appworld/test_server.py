@@ -56,6 +56,7 @@ def url(mini_world: Path, output: Path) -> Iterator[str]:
     server.wait()
 
 
+@pytest.mark.slow
 def test_a_solution_is_played_and_judged(url: str, output: Path, mini_world: Path, task_ids: list[str]) -> None:
     task_id = task_ids[0]
     script = load_script(mini_world, task_id)
@@ -84,6 +85,7 @@ def test_a_solution_is_played_and_judged(url: str, output: Path, mini_world: Pat
         assert not evaluator.evaluate("served-gave-up", task_id).success
 
 
+@pytest.mark.slow
 def test_what_the_server_cannot_do_costs_one_episode(url: str, task_ids: list[str]) -> None:
     async def play() -> None:
         async with AppWorldServer(url, EngineLimits(open_seconds=180)) as server:
