@@ -11,6 +11,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from typing_extensions import override
 
 from prost_lightning.errors import UserError
+from prost_lightning.modules.sharding import ShardedStrategy
 
 
 @runtime_checkable
@@ -63,11 +64,13 @@ class AdapterExport(Callback):
 
     def _export(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._exported = True
-        if not trainer.is_global_zero:
-            return
         directory = self.directory or Path(trainer.default_root_dir) / "adapters"
         assert isinstance(pl_module, ExportsAdapters)
-        pl_module.export_adapters(directory)
+        # A sharded module's adapters come together from all processes; whole ones are written once.
+        if trainer.is_global_zero or isinstance(trainer.strategy, ShardedStrategy):
+            pl_module.export_adapters(directory)
+        if not trainer.is_global_zero:
+            return
         rank_zero_info(f"Adapters: {directory}")
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):

@@ -12,10 +12,19 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from transformers import PretrainedConfig
 
 from prost_lightning.errors import UserError
 
 Loss = Literal["auto", "plain", "chunked", "fused", "liger"]
+
+# Settings of transformers' models for what happens to logits after the head, and values that change nothing.
+_AFTER_THE_HEAD: dict[str, float | None] = {
+    "final_logit_softcapping": None,  # Gemma 2
+    "logit_scale": 1.0,  # Cohere
+    "logits_scaling": 1.0,  # Granite
+    "lm_head_multiplier": 1.0,  # Falcon-H1
+}
 
 CHUNK_LOGITS = 2**26
 """Most logits that ``chunked`` has in memory at once: 256 MiB in float32."""
@@ -47,6 +56,25 @@ def check_loss(choice: Loss, head: nn.Module, device: torch.device) -> None:
         if find_spec("liger_kernel") is None:
             raise UserError(
                 "model.compute.loss=liger needs the package liger-kernel; `pip install liger-kernel`, or choose auto."
+            )
+
+
+def check_logits(config: PretrainedConfig) -> None:
+    """Refuses models that scale or cap what their head puts out: losses here are computed from the head alone.
+
+    Args:
+        config: The model's.
+
+    Raises:
+        UserError: One sentence names the setting.
+    """
+    settings = config.get_text_config().to_dict()
+    for name, neutral in _AFTER_THE_HEAD.items():
+        value = settings.get(name)
+        if value not in (None, neutral):
+            raise UserError(
+                f"model.base_model: {config.model_type} models scale or cap their logits ({name}={value}), which the "
+                "loss here would leave out; choose a model without it, such as Qwen2.5, Llama or SmolLM2."
             )
 
 

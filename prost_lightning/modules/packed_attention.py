@@ -115,6 +115,8 @@ def per_sequence_attention(
     """
     if packed is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
+    if options.get("softcap") is not None:
+        raise UserError("model.base_model: packed attention does not cap scores, as this model does; choose another.")
     window = options.get("sliding_window")
     if window is not None and max(packed.lengths) > window:
         raise ValueError(f"a packed sequence of {max(packed.lengths)} tokens exceeds the sliding window of {window}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -104,6 +104,7 @@ def load_base(
     quantization: Quantization = "nf4",
     dtype: torch.dtype | None = None,
     device: torch.device | str = "cpu",
+    quant_storage: torch.dtype = torch.uint8,
 ) -> PreTrainedModel:
     """Loads the frozen base.
 
@@ -112,6 +113,7 @@ def load_base(
         quantization: ``nf4`` keeps the weights of linear layers in 4 bits (bitsandbytes); ``none`` leaves them alone.
         dtype: What is computed in, and what unquantised weights are kept in. Default: :func:`compute_dtype`.
         device: Where it goes. It is placed there at once, so a quantised model is never moved.
+        quant_storage: Type of the tensors that 4-bit weights are packed into; a floating-point one can be sharded.
 
     Returns:
         The model, without gradients, in evaluation mode.
@@ -124,7 +126,12 @@ def load_base(
     dtype = dtype or compute_dtype(device)
     quantized = None
     if quantization == "nf4":
-        quantized = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
+        quantized = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_compute_dtype=dtype,
+            bnb_4bit_quant_storage=quant_storage,
+        )
     try:
         base = AutoModelForCausalLM.from_pretrained(
             source,
@@ -207,7 +214,7 @@ def add_adapters(
     return model
 
 
-def export_adapters(model: PeftModel, directory: str | Path) -> None:
+def export_adapters(model: PeftModel, directory: str | Path, weights: Mapping[str, torch.Tensor] | None = None) -> None:
     """Writes every adapter in PEFT's own format, as ``directory/<role>``.
 
     Each loads without this package: ``PeftModel.from_pretrained(base, directory / role)``.
@@ -215,9 +222,14 @@ def export_adapters(model: PeftModel, directory: str | Path) -> None:
     Args:
         model: The model with its adapters.
         directory: Where the roles' directories go; made if missing.
+        weights: All adapters' weights by their names in the model. Default: those that the model has.
     """
-    directory = Path(directory)
-    model.save_pretrained(str(directory), selected_adapters=list(model.peft_config), save_embedding_layers=False)
+    model.save_pretrained(
+        str(directory),
+        selected_adapters=list(model.peft_config),
+        save_embedding_layers=False,
+        state_dict=None if weights is None else dict(weights),
+    )
 
 
 def adapter_roles(directory: str | Path) -> list[str]:

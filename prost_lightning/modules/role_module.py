@@ -27,18 +27,20 @@ from prost_lightning.modules.adapters import AdapterSwitch, seeded
 from prost_lightning.modules.checkpointing import checkpoint_activations, recomputed_share
 from prost_lightning.modules.compilation import compile_layers
 from prost_lightning.modules.compute import ComputeSettings
-from prost_lightning.modules.losses import check_loss, summed_cross_entropy
+from prost_lightning.modules.losses import check_logits, check_loss, summed_cross_entropy
 from prost_lightning.modules.optimizers import OptimizerName, make_optimizer
 from prost_lightning.modules.packed_attention import Kernel, attention_kernel, packed_hidden_states, sequence_lengths
 from prost_lightning.modules.qlora import (
     LoraSettings,
     Quantization,
     add_adapters,
+    compute_dtype,
     export_adapters,
     load_base,
     load_tokenizer,
 )
 from prost_lightning.modules.schedule import Decay, LearningRateCurve, OwnStepsSchedule
+from prost_lightning.modules.sharding import ShardedStrategy, check_sharded_options, shard_layers, whole
 from prost_lightning.trajectory import Role
 
 IGNORED = -100
@@ -123,9 +125,12 @@ class RoleModule(LightningModule):
         strategy = self.trainer.strategy
         if not isinstance(strategy, SingleDeviceStrategy | DDPStrategy):
             raise UserError(
-                f"trainer.strategy: RoleModule trains on one device or with DDP, and does not shard its base "
-                f"({type(strategy).__name__}); set it to auto or ddp_find_unused_parameters_true."
+                f"trainer.strategy: RoleModule trains on one device, with DDP or with its own ShardedStrategy, not "
+                f"with {type(strategy).__name__}; docs/distributed.md says how."
             )
+        if isinstance(strategy, ShardedStrategy):
+            check_sharded_options(self.optimizer_name, self.compute_settings.compile)
+            return
         if stage != "fit" or isinstance(strategy, SingleDeviceStrategy) or len(self.roles) == 1:
             return
         if not strategy._ddp_kwargs.get("find_unused_parameters", False):
@@ -140,12 +145,18 @@ class RoleModule(LightningModule):
             return
         trainer = self._trainer
         device = trainer.strategy.root_device if trainer is not None else self.device
-        base = load_base(self.base_model, self.quantization, device=device)
+        # Only floating-point tensors can be cut into pieces.
+        storage = compute_dtype(device) if self._sharded else torch.uint8
+        base = load_base(self.base_model, self.quantization, device=device, quant_storage=storage)
+        check_logits(base.config)
         check_loss(self.compute_settings.loss, base.get_output_embeddings(), device)
         self._kernel: Kernel = attention_kernel(self.compute_settings.attention, device, base.dtype)
         checkpoint_activations(base, self.compute_settings.activation_checkpointing)
         self.network = add_adapters(base, self.roles, self.lora).train()
         self._adapters = AdapterSwitch(self.network)
+        if trainer is not None and isinstance(trainer.strategy, ShardedStrategy):
+            shard_layers(self.network, trainer.strategy.mesh)
+            self._adapters = AdapterSwitch(self.network)  # with the pieces for weights
         compile_layers(base, self.compute_settings.compile, adapters=len(self.roles))
 
     @cached_property
@@ -175,11 +186,21 @@ class RoleModule(LightningModule):
             max_batch: Most turns answered at once.
         """
         self.configure_model()
+        if self._sharded:
+            raise UserError(
+                "AppWorldEval: a sharded model cannot play episodes, in which processes do not keep step; leave the "
+                "callback out, and play with `evaluate --adapters` afterwards."
+            )
         return LocalPolicy(self._network, self.tokenizer, name=self.base_model, max_batch=max_batch)
 
     def export_adapters(self, directory: str | Path) -> None:
-        """Writes each adapter in PEFT's format to ``directory/<role>``."""
-        export_adapters(self._network, directory)
+        """Writes each adapter in PEFT's format to ``directory/<role>``.
+
+        With :class:`~prost_lightning.modules.sharding.ShardedStrategy` all processes have to call it; the first writes.
+        """
+        weights = self._whole_adapters()
+        if not self._sharded or self.trainer.is_global_zero:
+            export_adapters(self._network, directory, weights)
 
     def training_flops(self, batch: dict[str, Any]) -> float:
         """Floating-point operations of one training step on a batch; see :mod:`prost_lightning.flops`."""
@@ -305,7 +326,7 @@ class RoleModule(LightningModule):
 
     @override
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["state_dict"] = {f"network.{name}": p.detach() for name, p in self._lora_parameters().items()}
+        checkpoint["state_dict"] = {f"network.{name}": tensor for name, tensor in self._whole_adapters().items()}
         checkpoint["micro_batches"] = dict(self._micro_batches)
 
     @override
@@ -323,6 +344,15 @@ class RoleModule(LightningModule):
     def _lora_parameters(self) -> dict[str, Parameter]:
         """All adapters' weights by name, whichever adapter is active."""
         return {name: weight for weights in self._adapters.parameters.values() for name, weight in weights.items()}
+
+    def _whole_adapters(self) -> dict[str, Tensor]:
+        """All adapters' weights by name, put together from all processes where they are sharded."""
+        return {name: whole(weight.detach()) for name, weight in self._lora_parameters().items()}
+
+    @property
+    def _sharded(self) -> bool:
+        """Whether this process has a piece of the model only."""
+        return self._trainer is not None and isinstance(self._trainer.strategy, ShardedStrategy)
 
     @property
     def _network(self) -> PeftModel:

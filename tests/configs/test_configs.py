@@ -26,7 +26,9 @@ def print_config(arguments: list[str]) -> dict[str, Any]:
 
 
 def overlays() -> list[Path]:
-    paths = [path for folder in (".", "curricula", "models") for path in (CONFIGS / folder).glob("*.yaml")]
+    paths = [
+        path for folder in (".", "curricula", "distributed", "models") for path in (CONFIGS / folder).glob("*.yaml")
+    ]
     return sorted(path for path in paths if path.name != "quickstart.yaml")
 
 

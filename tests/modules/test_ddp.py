@@ -1,4 +1,4 @@
-"""Two processes train as one does that accumulates twice as long."""
+"""Two processes train as one does that accumulates twice as long; test_sharding.py uses the same runs."""
 
 from __future__ import annotations
 
@@ -32,43 +32,64 @@ def micro_batches(rank: int, ranks: int) -> list[dict[str, Any]]:
     return batches
 
 
-def train(model: str, ranks: int, file: str) -> None:
-    """Trains, and writes the adapters; started once for each rank."""
+def train(model: str, ranks: int, strategy: str, options: dict[str, Any], directory: str) -> None:
+    """Trains two epochs, the second from a checkpoint of the first, and exports; started once for each rank."""
     from lightning.pytorch import Trainer, seed_everything
     from torch.utils.data import DataLoader
 
+    from prost_lightning.callbacks import AdapterExport
+    from prost_lightning.modules.compute import ComputeSettings
     from prost_lightning.modules.qlora import LoraSettings
     from prost_lightning.modules.role_module import RoleModule
+    from prost_lightning.modules.sharding import ShardedStrategy
 
-    seed_everything(3)
     torch.set_num_threads(1)
-    module = RoleModule(model, TEAM, quantization="none", lora=LoraSettings(r=4), lr=1e-2)
     batches = micro_batches(int(os.environ.get("RANK", 0)), ranks)
-    trainer = Trainer(
-        accelerator="cpu", devices=ranks, strategy="ddp_find_unused_parameters_true" if ranks > 1 else "auto",
-        max_epochs=1, accumulate_grad_batches=2 // ranks, gradient_clip_val=0.5, use_distributed_sampler=False,
-        logger=False, enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
-        default_root_dir=str(Path(file).parent),
-    )  # fmt: skip
-    trainer.fit(module, DataLoader(batches, batch_size=None))  # type: ignore[arg-type]
-    assert trainer.global_step == len(STEPS)
-    if trainer.is_global_zero:
-        torch.save({name: weight.detach() for name, weight in module._lora_parameters().items()}, file)
+    compute = ComputeSettings(activation_checkpointing=options["activation_checkpointing"])
+    checkpoint = Path(directory) / "half.ckpt"
+    half = len(batches) // 2
+    for epoch, start in enumerate((None, checkpoint)):
+        seed_everything(3)
+        module = RoleModule(
+            model, TEAM, quantization=options["quantization"], lora=LoraSettings(r=4), lr=1e-2, lr_schedule="linear",
+            warmup_share=0.0, final_lr_share=1.0, compute=compute,
+        )  # fmt: skip
+        trainer = Trainer(
+            accelerator="cpu", devices=ranks, strategy=ShardedStrategy() if strategy == "sharded" else strategy,
+            max_epochs=epoch + 1, accumulate_grad_batches=2 // ranks, gradient_clip_val=0.5, logger=False,
+            use_distributed_sampler=False, enable_progress_bar=False, enable_model_summary=False,
+            enable_checkpointing=False, default_root_dir=directory, callbacks=[AdapterExport()],
+        )  # fmt: skip
+        loader = DataLoader(batches[epoch * half : (epoch + 1) * half], batch_size=None)  # type: ignore[arg-type]
+        trainer.fit(module, loader, ckpt_path=start, weights_only=False)
+        assert trainer.global_step == (epoch + 1) * len(STEPS) // 2
+        trainer.save_checkpoint(checkpoint)
+
+
+def run(model: Path, ranks: int, strategy: str, directory: Path, **options: str) -> dict[str, torch.Tensor]:
+    """Trains on so many processes, and returns the adapters by name, as they were exported."""
+    import json
+
+    from safetensors.torch import load_file
+
+    options = {"quantization": "none", "activation_checkpointing": "none"} | options
+    command = [sys.executable, __file__, str(model), str(ranks), strategy, json.dumps(options), str(directory)]
+    if ranks > 1:
+        launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}"]
+        command = launcher + command[1:]
+    subprocess.run(command, check=True, timeout=600)
+    files = sorted((directory / "adapters").glob("*/adapter_model.safetensors"))
+    return {f"{file.parent.name}/{name}": tensor for file in files for name, tensor in load_file(file).items()}
 
 
 @pytest.mark.slow
 def test_two_ranks_train_as_one_process_that_accumulates(tiny_model: Path, tmp_path: Path) -> None:
-    for ranks in (1, 2):
-        command = [sys.executable, __file__, str(tiny_model), str(ranks), str(tmp_path / f"{ranks}.pt")]
-        if ranks > 1:
-            launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}"]
-            command = launcher + command[1:]
-        subprocess.run(command, check=True, timeout=600)
-    one, two = (torch.load(tmp_path / f"{ranks}.pt") for ranks in (1, 2))
-    assert one.keys() == two.keys()
-    for name, tensor in one.items():
-        torch.testing.assert_close(two[name], tensor, rtol=1e-4, atol=1e-5, msg=name)
+    one = run(tiny_model, 1, "auto", tmp_path / "one")
+    two = run(tiny_model, 2, "ddp_find_unused_parameters_true", tmp_path / "two")
+    torch.testing.assert_close(two, one, rtol=1e-4, atol=1e-5)
 
 
 if __name__ == "__main__":
-    train(sys.argv[1], int(sys.argv[2]), sys.argv[3])
+    import json
+
+    train(sys.argv[1], int(sys.argv[2]), sys.argv[3], json.loads(sys.argv[4]), sys.argv[5])

@@ -3,10 +3,11 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from transformers import CohereConfig, Gemma2Config, GraniteConfig, LlamaConfig, PretrainedConfig, Qwen2Config
 
 from prost_lightning.errors import UserError
 from prost_lightning.modules import losses
-from prost_lightning.modules.losses import Loss, check_loss, summed_cross_entropy
+from prost_lightning.modules.losses import Loss, check_logits, check_loss, summed_cross_entropy
 
 CPU = torch.device("cpu")
 needs_fused = pytest.mark.skipif(not hasattr(nn, "LinearCrossEntropyOptions"), reason="torch 2.13")
@@ -71,3 +72,21 @@ def test_what_cannot_run_is_refused_in_one_sentence() -> None:
         check_loss("chunked", trained, CPU)
     check_loss("auto", trained, CPU)
     assert summed_cross_entropy(torch.randn(3, 16), trained, torch.tensor([1, 2, 3])).requires_grad
+
+
+@pytest.mark.parametrize(
+    ("config", "setting"),
+    [
+        (Gemma2Config(), "final_logit_softcapping=30.0"),
+        (GraniteConfig(logits_scaling=8.0), "logits_scaling=8.0"),
+        (CohereConfig(), "logit_scale=0.0625"),
+    ],
+)
+def test_models_that_scale_or_cap_their_logits_are_refused(config: PretrainedConfig, setting: str) -> None:
+    with pytest.raises(UserError, match=f"{config.model_type} models scale or cap their logits .{setting}"):
+        check_logits(config)
+
+
+def test_models_whose_logits_are_the_heads_output_are_not() -> None:
+    for config in (LlamaConfig(), Qwen2Config(), GraniteConfig(), Gemma2Config(final_logit_softcapping=None)):
+        check_logits(config)
