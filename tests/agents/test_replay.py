@@ -70,7 +70,7 @@ def test_the_same_code_gives_the_same_observations_and_verdicts_and_what_differs
     path = saved.with_name("changed.jsonl")
     for episode in (*episodes, changed, msgspec.structs.replace(second, outcome=judged)):
         append_trajectory(path, episode)
-    assert main(["replay", str(path), "--world", str(mini_world)]) == 2
+    assert main(["replay", "--episodes", str(path), "--world", str(mini_world)]) == 2
     captured = capsys.readouterr()
     said = captured.out + captured.err
     assert "execution 2 gave" in said
