@@ -12,7 +12,7 @@ from prost_lightning.agents.single import single_episode
 from prost_lightning.agents.team import team_episode
 from prost_lightning.appworld.engine import Observation
 from prost_lightning.errors import UserError
-from prost_lightning.miniworld.script import Mistake, Script, ScriptStep
+from prost_lightning.miniworld.script import Mistake, Script, ScriptStep, SubTaskCheck
 from prost_lightning.trajectory import Outcome, Trajectory
 
 TASK = "abc1234_1"
@@ -29,6 +29,7 @@ def step(name: str) -> ScriptStep:
         code=f"run_{name}()",
         result=f"done {name}",
         mistakes=[Mistake("missing_login", f"fail_{name}()", REASON)],
+        check=SubTaskCheck([], f"done {name}"),
     )
 
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -32,12 +33,16 @@ def small(mini_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def test_many_episodes_share_one_loop_and_a_full_pool_waits(small: BlockingPool, task_ids: list[str]) -> None:
     running: set[int] = set()
     most = 0
+    full = asyncio.Event()
 
     async def play(number: int) -> str:
         nonlocal most
         async with small.pool.open(task_ids[number % 3], f"many-{number}") as session:
             running.add(number)
             most = max(most, len(running))
+            if most == _EPISODES:
+                full.set()
+            await full.wait()  # an episode must not be over before the next one is open
             await session.execute(f"mine = {number}")
             output = (await session.execute("print(mine)")).output.strip()
             running.discard(number)
@@ -63,6 +68,9 @@ def test_a_cancelled_execution_leaves_no_process(
     before = descendants(small.process_id)
     with pytest.raises(TimeoutError):
         small.call(play)
+    deadline = time.monotonic() + 10
+    while not descendants(small.process_id) <= before and time.monotonic() < deadline:
+        time.sleep(0.1)
     assert descendants(small.process_id) <= before
 
 

@@ -72,7 +72,8 @@ def test_the_script_prints_its_results_and_passes(engine: Engine, template: str)
     assert result.success, result.failures
     made = engine.output / f"experiments/outputs/right/tasks/{script.task_id}/logs/api_calls.jsonl"
     recorded = engine.root / f"data/tasks/{script.task_id}/ground_truth/api_calls.json"
-    calls = [json.loads(line) for line in made.read_text().splitlines()]
+    *calls, completing = [json.loads(line) for line in made.read_text().splitlines()]
+    assert completing["url"] == "/supervisor/message"  # the only call that belongs to no sub-task
     assert [(call["method"], call["url"]) for call in calls] == [
         (call["method"], call["url"]) for call in json.loads(recorded.read_text())
     ]
