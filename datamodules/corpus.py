@@ -40,6 +40,7 @@ _FEATURES = datasets.Features(
         "role": datasets.Value("int8"),
         "difficulty": datasets.Value("int8"),
         "n_sub_tasks": datasets.Value("int32"),
+        "digest": datasets.Value("int64"),
         "input_ids": _INTEGERS,
         "turn_start": _INTEGERS,
         "turn_end": _INTEGERS,
@@ -75,12 +76,11 @@ class FilePart:
 class Corpus:
     """The conversations of a trajectory file, one a row, tokenised; also the token store of their sequence tables.
 
-    Attributes:
-        content: Key of the tokens: hash of the file's content, tokenizer, chat template and this package's rules.
+    Args:
+        rows: One conversation each.
     """
 
-    def __init__(self, rows: datasets.Dataset, content: str) -> None:
-        self.content = content
+    def __init__(self, rows: datasets.Dataset) -> None:
         self._rows = rows
         self._tokens = rows.select_columns("input_ids").with_format("numpy")
 
@@ -91,6 +91,11 @@ class Corpus:
         """Tokens of a whole conversation, shape (T,)."""
         tokens: NDArray[np.int32] = self._tokens[row]["input_ids"]
         return tokens
+
+    @cached_property
+    def content(self) -> str:
+        """Hash of all tokens. A checkpoint knows its data by it, whatever version of whatever package made them."""
+        return hashlib.sha256(np.ascontiguousarray(self.column("digest")).data).hexdigest()
 
     def column(self, name: str) -> NDArray[Any]:
         """``trajectory``, ``role``, ``difficulty`` or ``n_sub_tasks`` of each conversation, shape (rows,)."""
@@ -165,7 +170,7 @@ def load_corpus(
         if isinstance(error.__cause__, UserError):
             raise error.__cause__ from None
         raise
-    return Corpus(rows, key)
+    return Corpus(rows)
 
 
 def _scan(path: Path) -> tuple[str, list[FilePart]]:
@@ -188,7 +193,7 @@ def _scan(path: Path) -> tuple[str, list[FilePart]]:
 
 
 def _tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Everything besides the trajectories that tokens depend on."""
+    """Everything besides the trajectories that tokens may depend on; if in doubt, they are made anew."""
     digest = hashlib.sha256()
     for source in (Path(__file__), Path(tokenize_module.__file__)):
         digest.update(source.read_bytes())
@@ -234,7 +239,7 @@ def _tokenised(
             "n_sub_tasks": n_sub_tasks,
         }
         if not trajectory.outcome.success:
-            yield {**about, "role": FAILED, **{name: [] for name in _LISTS}}
+            yield {**about, "role": FAILED, "digest": 0, **{name: [] for name in _LISTS}}
             continue
         kinds = [sub_task.kind for sub_task in trajectory.sub_tasks] or ["other"]
         apps = ["+".join(sorted(sub_task.apps)) for sub_task in trajectory.sub_tasks] or [""]
@@ -242,10 +247,13 @@ def _tokenised(
             sequence = next(sequences)
             # A turn whose sub-task is not known counts to the last one.
             positions = [span.position or n_sub_tasks for span in sequence.spans]
+            input_ids = sequence.input_ids.numpy().astype(np.int32)
+            digest = hashlib.blake2b(input_ids.tobytes(), digest_size=8).digest()
             yield {
                 **about,
                 "role": ROLES.index(conversation.role),
-                "input_ids": sequence.input_ids.numpy().astype(np.int32),
+                "digest": int.from_bytes(digest, "little", signed=True),
+                "input_ids": input_ids,
                 "turn_start": [span.start for span in sequence.spans],
                 "turn_end": [span.end for span in sequence.spans],
                 "turn_position": positions,

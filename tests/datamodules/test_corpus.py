@@ -85,12 +85,16 @@ def test_tokens_are_made_once_for_the_same_content(
     elsewhere.write_bytes(file.read_bytes())
     assert load(path=elsewhere).content == content
     assert len(tokenisations) == made
-    # Other trajectories or another chat template are other content.
+    # Other trajectories are other content, and so is another chat template if it makes other tokens.
     elsewhere.write_bytes(file.read_bytes().splitlines(keepends=True)[0])
     assert len({content, load(path=elsewhere).content}) == 2
     template = tokenizer.chat_template
     try:
-        tokenizer.chat_template = template + "{# another one #}"
+        tokenizer.chat_template = template + "{# the same tokens #}"
+        again = len(tokenisations)
+        assert load().content == content
+        assert len(tokenisations) > again
+        tokenizer.chat_template = template.replace("<|im_start|>", "<|im_end|>")
         assert load().content != content
     finally:
         tokenizer.chat_template = template
