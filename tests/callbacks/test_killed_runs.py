@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -222,15 +223,18 @@ def test_killed_at_twenty_random_moments(data_dir: Path, tmp_path: Path) -> None
 
     where = []
     for index in range(20):
-        run_dir = tmp_path / f"killed{index}"
         workers = 2 if index % 4 == 3 else 0
         moment = random.Random(index)
-        killed = start_forked(data_dir, run_dir, "killed", workers=workers)
-        wait_for_batches(run_dir / "killed.rank0", moment.randint(1, len(expected)), killed.is_alive)
-        killed.join(moment.uniform(0, 0.1))
-        killed.kill()  # SIGKILL
-        killed.join()
-        done = batches_done(run_dir)
+        for attempt in count():
+            run_dir = tmp_path / f"killed{index}-{attempt}"
+            killed = start_forked(data_dir, run_dir, "killed", workers=workers)
+            wait_for_batches(run_dir / "killed.rank0", moment.randint(1, len(expected) - 1), killed.is_alive)
+            killed.join(moment.uniform(0, 0.1))
+            killed.kill()  # SIGKILL
+            killed.join()
+            done = batches_done(run_dir)
+            if killed.exitcode == -signal.SIGKILL and done < len(expected):
+                break  # else its end came first
         where.append(done)
         resumed = start_forked(data_dir, run_dir, "resumed", workers=workers)
         resumed.join(300)
@@ -251,16 +255,18 @@ def test_a_pair_killed_at_random_moments(data_dir: Path, tmp_path: Path) -> None
 
     where = []
     for index in range(4):
-        run_dir = tmp_path / f"killed{index}"
         moment = random.Random(index)
-        killed = start_pair(data_dir, run_dir, "killed", devices=2)
-        batches = moment.randint(1, len(expected[0]))
-        wait_for_batches(run_dir / "killed.rank0", batches, lambda: killed.poll() is None)  # noqa: B023
-        time.sleep(moment.uniform(0, 0.1))
-        if killed.poll() is None:
-            os.killpg(killed.pid, signal.SIGKILL)
-        killed.wait()
-        done = batches_done(run_dir)
+        for attempt in count():
+            run_dir = tmp_path / f"killed{index}-{attempt}"
+            killed = start_pair(data_dir, run_dir, "killed", devices=2)
+            batches = moment.randint(1, len(expected[0]) - 1)
+            wait_for_batches(run_dir / "killed.rank0", batches, lambda: killed.poll() is None)  # noqa: B023
+            time.sleep(moment.uniform(0, 0.1))
+            if killed.poll() is None:
+                os.killpg(killed.pid, signal.SIGKILL)
+            exit_code, done = killed.wait(), batches_done(run_dir)
+            if exit_code == -signal.SIGKILL and done < len(expected[0]):
+                break  # else its end came first
         where.append(done)
         resumed = start_pair(data_dir, run_dir, "resumed", devices=2)
         assert resumed.wait(timeout=300) == 0, (run_dir / "resumed.out").read_text()
