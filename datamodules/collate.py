@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol, TypedDict
+from typing import NotRequired, Protocol, TypedDict
 
 import numpy as np
 import torch
@@ -44,6 +44,7 @@ class Batch(TypedDict):
         supervised_tokens: Number of labels.
         step_supervised_tokens: Number of labels in the whole step: all ranks, the whole accumulation window.
         items: What is trained on.
+        active: In validation under a curriculum: whether each token is of an item in the active pool, shape (1, T).
     """
 
     role: Role
@@ -53,6 +54,7 @@ class Batch(TypedDict):
     supervised_tokens: int
     step_supervised_tokens: int
     items: list[Item]
+    active: NotRequired[torch.Tensor]
 
 
 class PackedDataset(Dataset[Batch]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -19,13 +19,16 @@ from typing_extensions import override
 
 from prost_lightning.cache import cache_root
 from prost_lightning.curriculum import CURRICULA, Curriculum, EpochsPerStage, Growth, Item, Mastery, Pool, item_levels
+from prost_lightning.curriculum.items import Integers, Mask
 from prost_lightning.curriculum.losses import read_item_losses
-from prost_lightning.datamodules.collate import PackedDataset
+from prost_lightning.datamodules.collate import Batch, PackedDataset
 from prost_lightning.datamodules.corpus import Corpus, load_corpus
 from prost_lightning.datamodules.dataset import Part, held_out_trajectories, select
+from prost_lightning.datamodules.held_out import HeldOutLoader, held_out_levels, token_items
 from prost_lightning.datamodules.loader import CurriculumLoader, FixedLoader
 from prost_lightning.datamodules.plan import plan_epoch
-from prost_lightning.datamodules.sampler import SubtaskCurriculumSampler, micro_batch
+from prost_lightning.datamodules.sampler import MicroBatch, SubtaskCurriculumSampler, micro_batch
+from prost_lightning.datamodules.table import SequenceTable
 from prost_lightning.errors import UserError
 from prost_lightning.modules.qlora import load_tokenizer
 from prost_lightning.trajectory import ROLES, TEAM_ROLES, Role
@@ -152,7 +155,9 @@ class SubtaskDataModule(LightningDataModule):
         # Also where the file exists: a collection that was killed has left a part of it.
         if self._prepare is not None:
             self._prepare.run(self.trajectories)
-        self._load_corpus()  # here, so that one process tokenises while the others wait
+        corpus = self._load_corpus()  # here, so that one process tokenises while the others wait
+        if self._parts is None:
+            self._corpus = corpus
 
     def _load_corpus(self) -> Corpus:
         tokenizer = load_tokenizer(self.base_model)
@@ -161,7 +166,8 @@ class SubtaskDataModule(LightningDataModule):
     @override
     def setup(self, stage: str) -> None:
         if self._parts is None:
-            self._corpus = corpus = self._load_corpus()
+            # Where this process has not prepared the data, another one has.
+            self._corpus = corpus = self._corpus or self._load_corpus()
             held_out = held_out_trajectories(corpus, self.val_share, self.seed)
             training, validation = (
                 select(corpus, rows, roles=self.roles, max_tokens=self.max_tokens) for rows in (~held_out, held_out)
@@ -191,8 +197,11 @@ class SubtaskDataModule(LightningDataModule):
             world_size=world_size,
             rank=rank,
             accumulate_grad_batches=accumulate,
-            visible=replace(self.pool, stops=self.growth.stages(n_stages)),
+            visible=self._visible(n_stages),
         )
+
+    def _visible(self, n_stages: int) -> Pool:
+        return replace(self.pool, stops=self.growth.stages(n_stages))
 
     def _report(self, corpus: Corpus, training: Part, validation: Part) -> None:
         """Says what is trained on and what is not; refuses data of which too much is lost."""
@@ -265,7 +274,7 @@ class SubtaskDataModule(LightningDataModule):
         return self._held_out()
 
     def _held_out(self) -> FixedLoader:
-        loader = self._validation_loader()
+        loader = FixedLoader(PackedDataset(self.corpus), self._whole(self._loaded[1].table))
         if len(loader) == 0:
             raise UserError(
                 f"data.val_share is {self.val_share}, so no trajectory is held out to measure a loss on; raise it."
@@ -277,17 +286,39 @@ class SubtaskDataModule(LightningDataModule):
         if self.trainer is not None and self.trainer.state.fn == TrainerFn.VALIDATING:
             return self._held_out()
         # To hold nothing out while fitting is a choice, about which Lightning need not wonder.
-        warnings.filterwarnings("ignore", "Total length of `FixedLoader` across ranks is zero")
-        return self._validation_loader()
-
-    def _validation_loader(self) -> FixedLoader:
-        """All held-out turns. Every rank sees batches of the same roles, so that all of them log the same losses."""
+        warnings.filterwarnings("ignore", "Total length of `HeldOutLoader` across ranks is zero")
         table = self._loaded[1].table
+        levels = held_out_levels(
+            self.sampler.table.items,
+            table.items,
+            self.curriculum,
+            n_stages=self._n_stages,
+            last=self.n_stages,
+            seed=self.seed,
+        )
+
+        def active() -> Mask:
+            # As in epoch 0, so that a stage is measured on the same items in each of its epochs.
+            return self._visible(self.n_stages)(levels, self.stage, 0)
+
+        return HeldOutLoader(PackedDataset(self.corpus), self._whole(table), table, active)
+
+    def batches_with_items(self) -> Iterator[tuple[Batch, Integers]]:
+        """This rank's share of the training data with every turn labelled, whatever the stage: to measure it.
+
+        Yields:
+            Batches, each with the item of each of its tokens (-1 for none), an index in ``sampler.table.items``.
+        """
+        table, dataset = self.sampler.table, PackedDataset(self.corpus)
+        for units in self._whole(table):
+            yield dataset[units], token_items(table, units)
+
+    def _whole(self, table: SequenceTable) -> list[MicroBatch]:
+        """All turns of a table. Every rank has batches of the same roles, so that all of them log the same losses."""
         world_size, rank, _ = self._layout
         visible = np.ones(len(table.items), np.bool_)
         plan = plan_epoch(table, visible, tokens_per_batch=self.tokens_per_batch, batches_per_step=world_size)
-        batches = [micro_batch(table, plan, step, rank) for step in range(len(plan))]
-        return FixedLoader(PackedDataset(self.corpus), batches)
+        return [micro_batch(table, plan, step, rank) for step in range(len(plan))]
 
     @property
     def _loaded(self) -> tuple[Part, Part]:

@@ -66,7 +66,8 @@ class RoleModule(LightningModule):
 
     Logged: ``train/loss`` and ``train/loss_<role>`` (each micro-batch), ``train/tokens`` and
     ``train/supervised_tokens`` (summed over the epoch), ``val/loss`` and ``val/loss_<role>`` (mean over tokens); the
-    same under ``test/``.
+    same under ``test/``. ``val/active_loss`` is that of the items in the active pool alone, where batches tell them
+    apart (``active``).
 
     The defaults of training are this project's choice, not the paper's.
 
@@ -118,7 +119,8 @@ class RoleModule(LightningModule):
         self.strict_loading = False
         self.network: PeftModel | None = None
         self._micro_batches = dict.fromkeys(self.roles, 0)  # done so far; seeds dropout
-        self._held_out = torch.zeros(len(self.roles), 2)  # summed loss and tokens of each role
+        # Summed loss and tokens of each role: of items that are not in the active pool, and of those that are.
+        self._held_out = torch.zeros(len(self.roles), 2, 2)
 
     @override
     def setup(self, stage: str) -> None:
@@ -222,6 +224,31 @@ class RoleModule(LightningModule):
         Returns:
             The sum, and how many tokens it goes over.
         """
+        hidden, targets, _ = self._supervised(batch)
+        return self._cross_entropy(hidden, targets), len(targets)
+
+    def group_losses(self, batch: dict[str, Any], group: Tensor, n_groups: int) -> Tensor:
+        """Summed cross-entropy of the labelled tokens of each group of tokens, in float32.
+
+        Args:
+            batch: See the class.
+            group: Which group each token belongs to, 0 to n_groups - 1, shape (1, T).
+            n_groups: Number of groups.
+
+        Returns:
+            The sum and the number of tokens of each group, shape (n_groups, 2).
+        """
+        hidden, targets, places = self._supervised(batch)
+        of_target = group[0].to(places.device)[places]
+        losses = torch.zeros(n_groups, 2, device=hidden.device)
+        for index in of_target.unique().tolist():
+            members = of_target == index
+            losses[index, 0] = self._cross_entropy(hidden[members], targets[members])
+            losses[index, 1] = members.sum()
+        return losses
+
+    def _supervised(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
+        """Computes the states (N, hidden size) that predict the labelled tokens (N,), and the tokens' places (N,)."""
         network = self._network
         if batch["role"] not in self.roles:
             raise UserError(
@@ -236,9 +263,11 @@ class RoleModule(LightningModule):
         # The state at t predicts token t + 1; a sequence's first token has no state before it.
         labels = batch["labels"][0, 1:].masked_fill(batch["position_ids"][0, 1:] == 0, IGNORED)
         supervised = (labels != IGNORED).nonzero().flatten()
-        head = causal_model.get_output_embeddings()
-        total = summed_cross_entropy(hidden[supervised], head, labels[supervised], self.compute_settings.loss)
-        return total, len(supervised)
+        return hidden[supervised], labels[supervised], supervised + 1
+
+    def _cross_entropy(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        causal_model: Any = self._network.get_base_model()
+        return summed_cross_entropy(hidden, causal_model.get_output_embeddings(), targets, self.compute_settings.loss)
 
     @override
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
@@ -268,14 +297,13 @@ class RoleModule(LightningModule):
 
     @override
     def on_validation_epoch_start(self) -> None:
-        self._held_out = torch.zeros(len(self.roles), 2, device=self.device)
+        self._held_out = torch.zeros(len(self.roles), 2, 2, device=self.device)
 
     @override
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        total, supervised = self.loss(batch)
-        of_role = self._held_out[self.roles.index(batch["role"])]
-        of_role[0] += total
-        of_role[1] += supervised
+        active = batch.get("active", torch.zeros_like(batch["labels"]))
+        losses = self.group_losses(batch, active.long(), 2)
+        self._held_out[self.roles.index(batch["role"])] += losses
 
     @override
     def on_validation_epoch_end(self) -> None:
@@ -291,12 +319,12 @@ class RoleModule(LightningModule):
     def _log_held_out(self, prefix: str) -> None:
         """Logs means over the tokens of all ranks. A rank may have had no batch of some role, so nothing else syncs."""
         sums: Tensor = self.trainer.strategy.reduce(self._held_out, reduce_op="sum")
-        for role, (loss, tokens) in zip(self.roles, sums.tolist(), strict=True):
+        means = {f"loss_{role}": of_role for role, of_role in zip(self.roles, sums.sum(dim=1), strict=True)}
+        means |= {"loss": sums.sum(dim=(0, 1)), "active_loss": sums[:, 1].sum(dim=0)}
+        for name, of_tokens in means.items():
+            loss, tokens = of_tokens.tolist()
             if tokens > 0:
-                self.log(f"{prefix}/loss_{role}", loss / tokens)
-        loss, tokens = sums.sum(dim=0).tolist()
-        if tokens > 0:
-            self.log(f"{prefix}/loss", loss / tokens)
+                self.log(f"{prefix}/{name}", loss / tokens)
 
     # --- optimiser and state --------------------------------------------------------------------------------------
 
