@@ -241,7 +241,7 @@ class RoleModule(LightningModule):
         hidden, targets, places = self._supervised(batch)
         of_target = group[0].to(places.device)[places]
         losses = torch.zeros(n_groups, 2, device=hidden.device)
-        for index in of_target.unique().tolist():
+        for index in sorted(set(of_target.tolist())):
             members = of_target == index
             losses[index, 0] = self._cross_entropy(hidden[members], targets[members])
             losses[index, 1] = members.sum()
