@@ -142,8 +142,8 @@ def _kind(required: Iterable[str], methods: Mapping[str, str]) -> str:
 def check_sub_tasks(root: Path, task_id: str, episode: Path, *, solved: bool) -> list[CheckedSubTask]:
     """Checks which reference sub-tasks an episode has done.
 
-    The logs were written by the process in which the model's code ran, so they are read with distrust, and a forger
-    could feign sub-tasks (never the task: that is judged by the saved databases alone).
+    The engine's process writes the logs, not the one of the model's code. They are read with distrust all the same:
+    where the system offers no isolation, both run as the same user.
 
     Args:
         root: World root, ground truth included.
