@@ -141,6 +141,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     # On CPUs with AVX512-BF16 it reports that an optional package is absent, which changes nothing here.
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+    # What libraries will change in each other's use of them is news for their developers and ours, not for who trains.
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(torch|transformers|lightning|peft)\.")
     given = arguments
     arguments = list(sys.argv[1:] if given is None else given)
     if not arguments or arguments[0] in ("-h", "--help", "help"):

@@ -44,20 +44,24 @@ def official_root() -> Path:
     return Path(configured).expanduser() if configured else cache_root() / "official"
 
 
-def resolve_world(world: str | Path) -> Path:
+def resolve_world(world: str | Path, *, download: bool = False) -> Path:
     """Finds the world that a user names.
 
     Args:
         world: ``official``, or the root of any world (a directory called "official" is ``./official`` as a string).
+        download: Whether to download official data that are not there.
 
     Returns:
         Its root. Official data have been checked.
 
     Raises:
-        UserError: The official data are missing, incomplete or of another version.
+        UserError: The official data are missing, incomplete or of another version, or cannot be downloaded.
     """
-    root = official_root() if str(world) == OFFICIAL else Path(world)
-    if str(world) == OFFICIAL or is_official(root):
+    official = str(world) == OFFICIAL
+    root = official_root() if official else Path(world)
+    if official and download:
+        download_official(root)
+    elif official or is_official(root):
         check_official(root)
     return root
 
@@ -80,7 +84,7 @@ def check_official(root: Path, scenarios: Mapping[str, int] = OFFICIAL_SCENARIOS
     if not (root / "data" / "datasets").is_dir():
         raise UserError(
             f"{root}: no AppWorld data here; run `appworld install` and `appworld download data --root {root}` "
-            f"(`python -m prost_lightning world download --root {root}` does both), "
+            f"(`python -m prost_lightning world download --root {root}` does both, and so does `evaluate --download`), "
             f"or set {ROOT_VARIABLE} to where they are."
         )
     for split, expected in scenarios.items():

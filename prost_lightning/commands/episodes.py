@@ -90,6 +90,7 @@ def evaluate(
     sandbox: Sandbox = "auto",
     max_batch: int = 8,
     seed: int = 0,
+    download: bool = False,
 ) -> None:
     """Plays episodes without training, saves each as it ends, and prints effectiveness and cost.
 
@@ -112,6 +113,7 @@ def evaluate(
             strict refuses to run without all of it, off does without.
         max_batch: Most turns in one batch of the model.
         seed: Seed of the policy's choices.
+        download: Download AppWorld's official data first, where `--world official` does not find them.
     """
     from rich.console import Console
 
@@ -124,7 +126,7 @@ def evaluate(
     from prost_lightning.provenance import provenance
     from prost_lightning.report import summarise, summary_table
 
-    world = resolve_world(world)
+    world = resolve_world(world, download=download)
     player: Policy
     if policy == "oracle":
         player = OraclePolicy(world, seed=seed)

@@ -111,6 +111,13 @@ def test_appworlds_own_downloader_brings_the_data(mini_world: Path, tmp_path: Pa
     assert data_fingerprint(root / "data") == before
 
 
+def test_data_that_are_there_are_not_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("APPWORLD_ROOT", str(write_official(tmp_path, dict(OFFICIAL_SCENARIOS))))
+    before = data_fingerprint(tmp_path / "data")
+    assert resolve_world("official", download=True) == tmp_path
+    assert data_fingerprint(tmp_path / "data") == before
+
+
 @pytest.mark.slow
 def test_what_is_not_the_official_data_leaves_nothing(tmp_path: Path, bundle_server: str) -> None:
     with pytest.raises(UserError, match="the official split has 90 in 30"):
