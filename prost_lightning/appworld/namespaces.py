@@ -83,8 +83,9 @@ def die_with_parent() -> None:
 
 
 def adopt_orphans() -> None:
-    """Makes this process the new parent of its orphaned descendants, so that it can wait for them."""
-    _call("prctl", _PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    """Makes this process the new parent of its orphaned descendants, so that it can wait for them; macOS cannot."""
+    if IS_LINUX:
+        _call("prctl", _PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def forbid_inspection() -> None:

@@ -50,9 +50,8 @@ def main() -> None:
     status = 0
     try:
         _preload()
+        namespaces.adopt_orphans()
         missing = sandbox.missing_protections(settings["unwanted"])
-        if "namespaces" not in missing:
-            namespaces.adopt_orphans()
         if "trial" in settings:
             _try_episodes(settings["trial"], control, missing)
         control.sendall(json.dumps({"missing": missing}).encode() + b"\n")
@@ -175,7 +174,7 @@ def _serve(control: socket.socket, missing: Collection[str]) -> None:
 
 
 def _end(process: int | None) -> None:
-    """Kills a child with all that it started, and waits for it."""
+    """Kills a child with all that it started, and waits until they are gone."""
     if process is None:
         return
     # The group too: without a namespace, killing the child alone would leave what it started.
@@ -183,6 +182,10 @@ def _end(process: int | None) -> None:
         with suppress(ProcessLookupError):
             kill(process, signal.SIGKILL)
     os.waitpid(process, 0)
+    # The rest of the group is ours to bury now (see ``adopt_orphans``).
+    with suppress(ChildProcessError):
+        while True:
+            os.waitpid(-process, 0)
 
 
 def _start(job: dict[str, Any], connection: socket.socket, control: socket.socket, missing: Collection[str]) -> int:
