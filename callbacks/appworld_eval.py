@@ -45,6 +45,11 @@ class AppWorldEval(Callback):
     at which they are measured. Each episode is appended to ``<output_dir>/episodes.jsonl`` as it ends; a file of an
     earlier run is set aside, unless this run resumes it.
 
+    If the trainer's DataModule tells which sub-tasks are open so far (``active_sub_tasks``, as
+    :class:`~prost_lightning.datamodules.subtask_datamodule.SubtaskDataModule` does), the share of those that fail is
+    ``eval/active_sub_task_error_rate``, by which :class:`~prost_lightning.curriculum.Mastery` can open the next level;
+    ``SubtaskCurriculum`` has to come after this callback then.
+
     Args:
         root: World root, or ``official``.
         split: AppWorld split.
@@ -157,7 +162,7 @@ class AppWorldEval(Callback):
         label = f"epoch-{epoch}"
         if self._resumed and self._is_due(epoch) and not any(result["label"] == label for result in self.results):
             # Resumed from a checkpoint of an epoch's last batch, the epoch's end was never seen.
-            self._evaluate(trainer, pl_module, label, epoch)
+            self._evaluate_and_offer(trainer, pl_module, label, epoch)
 
     @override
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -169,9 +174,7 @@ class AppWorldEval(Callback):
             label = AFTER
         else:
             return
-        self._evaluate(trainer, pl_module, label, epoch)
-        if trainer.is_global_zero:
-            pl_module.log_dict(metrics(self.results[-1]), logger=False, on_epoch=True, rank_zero_only=True)
+        self._evaluate_and_offer(trainer, pl_module, label, epoch)
 
     @override
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -211,6 +214,12 @@ class AppWorldEval(Callback):
         last = self.results[-1] if self.results else {}
         return last.get("label") == label and last["global_step"] == trainer.global_step
 
+    def _evaluate_and_offer(self, trainer: Trainer, pl_module: LightningModule, label: str, epoch: int) -> None:
+        """Evaluates at an epoch's end, also for other callbacks to go by."""
+        self._evaluate(trainer, pl_module, label, epoch)
+        if trainer.is_global_zero:
+            pl_module.log_dict(metrics(self.results[-1]), logger=False, on_epoch=True, rank_zero_only=True)
+
     def _evaluate(self, trainer: Trainer, pl_module: LightningModule, label: str, epoch: int) -> None:
         """Plays the episodes on rank zero, while the other ranks wait, and logs the outcome."""
         if trainer.is_global_zero:
@@ -219,7 +228,9 @@ class AppWorldEval(Callback):
                 policy: Policy = self.policy if self.policy is not None else _policy_of(pl_module)()
                 marks = {"label": label, "epoch": epoch, "global_step": trainer.global_step}
                 episodes, seconds = self._play(policy, directory, marks | {"weights": weights_digest(pl_module)})
-            summary = summarise(episodes, seconds) | marks
+            tell_active = getattr(getattr(trainer, "datamodule", None), "active_sub_tasks", None)
+            active = None if tell_active is None else tell_active(episodes)
+            summary = summarise(episodes, seconds, active) | marks
             self.results.append(summary)
             rank_zero_info(
                 f"AppWorld {label}: {summary['tgc']:.1f}% of {summary['tasks']} {self.split} tasks solved "

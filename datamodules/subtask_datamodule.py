@@ -21,6 +21,7 @@ from prost_lightning.cache import cache_root
 from prost_lightning.curriculum import CURRICULA, Curriculum, EpochsPerStage, Growth, Item, Mastery, Pool, item_levels
 from prost_lightning.curriculum.items import Integers, Mask
 from prost_lightning.curriculum.losses import read_item_losses
+from prost_lightning.curriculum.sub_tasks import SubTaskFeatures, sub_task_levels
 from prost_lightning.datamodules.collate import Batch, PackedDataset
 from prost_lightning.datamodules.corpus import Corpus, load_corpus
 from prost_lightning.datamodules.dataset import Part, held_out_trajectories, select
@@ -31,7 +32,7 @@ from prost_lightning.datamodules.sampler import MicroBatch, SubtaskCurriculumSam
 from prost_lightning.datamodules.table import SequenceTable
 from prost_lightning.errors import UserError
 from prost_lightning.modules.qlora import load_tokenizer
-from prost_lightning.trajectory import ROLES, TEAM_ROLES, Role
+from prost_lightning.trajectory import ROLES, TEAM_ROLES, Role, Trajectory
 
 
 class Preparation(Protocol):
@@ -363,6 +364,30 @@ class SubtaskDataModule(LightningDataModule):
     def active_items(self) -> frozenset[Item]:
         """The (trajectory, role, sub-task) items that may be trained on at the present stage."""
         return self.sampler.active_items()
+
+    def active_sub_tasks(self, episodes: Sequence[Trajectory]) -> Mask:
+        """Tells which sub-tasks of an evaluation are of the active pool at the present stage.
+
+        Args:
+            episodes: Episodes of any tasks, with their reference solutions' sub-tasks (``outcome.sub_tasks``).
+
+        Returns:
+            Whether each of those sub-tasks is like an active item, shape (sub-tasks of all episodes,). As with
+            ``val/active_loss``, the pool is that of epoch 0.
+        """
+        sub_tasks = [
+            SubTaskFeatures(
+                sub_task.position,
+                len(episode.outcome.sub_tasks),
+                episode.difficulty,
+                sub_task.kind,
+                "+".join(sorted(sub_task.apps)),
+            )
+            for episode in episodes
+            for sub_task in episode.outcome.sub_tasks
+        ]
+        levels = sub_task_levels(self.sampler.table.items, self.sampler.levels, self.curriculum, sub_tasks)
+        return self._visible(self.n_stages)(levels, self.stage, 0)
 
     @property
     def pool_items(self) -> int:

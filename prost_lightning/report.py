@@ -15,20 +15,24 @@ from prost_lightning.trajectory import ROLES, Trajectory, Usage
 Summary = dict[str, Any]
 
 
-def summarise(trajectories: Sequence[Trajectory], seconds: float | None = None) -> Summary:
+def summarise(
+    trajectories: Sequence[Trajectory], seconds: float | None = None, active: Iterable[bool] | None = None
+) -> Summary:
     """Sums episodes up.
 
     Args:
         trajectories: Episodes of one world and split, one a task.
         seconds: Wall seconds that playing them took. Without it, the seconds spent inside the model are reported, since
             the wall seconds of episodes that ran side by side cannot be added.
+        active: Which of the reference solutions' sub-tasks, episode by episode, a curriculum has opened so far.
 
     Returns:
         A JSON-like dict. ``world``, ``split``, ``agents``, ``policy``, ``seed``: what was played. ``tasks``: number of
         episodes. ``tgc``, ``sgc``: task and scenario goal completion in percent. ``llm_calls``, ``prompt_tokens``,
         ``completion_tokens``, ``flops``, ``seconds``: totals. ``flops_per_task``. ``roles``: the same totals by role.
         ``sub_task_error_rate``: share (0..1) of the reference solutions' sub-tasks whose machine check fails, None
-        where the world has none to check; ``sub_task_errors``: the same by ``kind``, ``app`` and ``position``.
+        where the world has none to check; ``active_sub_task_error_rate``: the same of those that are ``active``, None
+        if it is not said or none is; ``sub_task_errors``: the same by ``kind``, ``app`` and ``position``.
         ``not_accepted_rate``: share of the sub-tasks handed out that the critic did not accept, None if none was
         handed out. ``end_reasons``: number of episodes by end reason.
 
@@ -62,6 +66,7 @@ def summarise(trajectories: Sequence[Trajectory], seconds: float | None = None) 
             total.add(usage)
     handed_out = [sub_task for episode in trajectories for sub_task in episode.sub_tasks]
     checked = [sub_task for episode in trajectories for sub_task in episode.outcome.sub_tasks]
+    opened = [] if active is None else [sub_task for sub_task, is_open in zip(checked, active, strict=True) if is_open]
     return {
         "world": first.world,
         "split": first.split,
@@ -78,6 +83,7 @@ def summarise(trajectories: Sequence[Trajectory], seconds: float | None = None) 
         "flops_per_task": total.flops / len(trajectories),
         "seconds": total.seconds if seconds is None else seconds,
         "sub_task_error_rate": _failed_share(sub_task.passed for sub_task in checked),
+        "active_sub_task_error_rate": _failed_share(sub_task.passed for sub_task in opened),
         "sub_task_errors": {
             "kind": _failed_shares((sub_task.kind, sub_task.passed) for sub_task in checked),
             "app": _failed_shares((app, sub_task.passed) for sub_task in checked for app in sub_task.apps),
@@ -94,7 +100,8 @@ def summarise(trajectories: Sequence[Trajectory], seconds: float | None = None) 
 def metrics(summary: Summary) -> dict[str, float]:
     """A summary's numbers by name, for loggers: ``eval/tgc``, ``eval/executor/flops``, ``eval/end/<reason>``.
 
-    Sub-task errors are ``eval/sub_task_error_rate`` and, for instance, ``eval/sub_task_errors/kind/login``.
+    Sub-task errors are ``eval/sub_task_error_rate``, with a curriculum ``eval/active_sub_task_error_rate``, and for
+    instance ``eval/sub_task_errors/kind/login``.
     """
     names = (
         "tasks",
@@ -108,7 +115,7 @@ def metrics(summary: Summary) -> dict[str, float]:
         "seconds",
     )
     flat = {f"eval/{name}": float(summary[name]) for name in names}
-    for name in ("sub_task_error_rate", "not_accepted_rate"):
+    for name in ("sub_task_error_rate", "active_sub_task_error_rate", "not_accepted_rate"):
         if summary[name] is not None:
             flat[f"eval/{name}"] = summary[name]
     for division, shares in summary["sub_task_errors"].items():

@@ -94,6 +94,12 @@ def test_measured_sub_task_errors_are_those_of_the_reference_solutions() -> None
     flat = metrics(summary)
     assert flat["eval/sub_task_error_rate"] == 0.25
     assert flat["eval/sub_task_errors/kind/write"] == 0.5
+    assert "eval/active_sub_task_error_rate" not in flat
+
+    # A curriculum has opened the second episode's sub-tasks and the first one of the first.
+    summary = summarise(episodes, active=[True, False, True, True])
+    assert metrics(summary)["eval/active_sub_task_error_rate"] == pytest.approx(1 / 3)
+    assert summarise(episodes, active=[False] * 4)["active_sub_task_error_rate"] is None
 
 
 def test_mixed_worlds_and_nothing_are_refused() -> None:

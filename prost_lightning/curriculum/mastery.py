@@ -46,7 +46,8 @@ class Mastery(Growth):
     done and the rate ends higher.
 
     Attributes:
-        monitor: Name of the metric in ``trainer.callback_metrics``, as ``val/loss`` or ``eval/sub_task_error``.
+        monitor: Name of the metric in ``trainer.callback_metrics``, as ``val/active_loss`` or
+            ``eval/active_sub_task_error_rate``.
         mode: Whether less (``min``) or more (``max``) is better.
         threshold: Value that opens the next level when reached; None for none.
         patience: Measurements in a row without an improvement that open the next level; None for no such rule.
