@@ -76,7 +76,8 @@ def stage_table(sampler: SubtaskCurriculumSampler, tokens_per_batch: int) -> Tab
         for role in sampler.table.roles:
             code = ROLES.index(role)
             steps = plan.role == code
-            tokens, labelled = (int(column[steps].sum(dtype=np.int64)) for column in (plan.tokens, plan.supervised))
+            tokens = int(plan.tokens[steps].sum(dtype=np.int64))
+            labelled = int(plan.supervised[sampler.table.role == code].sum(dtype=np.int64))
             if tokens == 0:
                 continue
             table.add_row(

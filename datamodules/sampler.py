@@ -316,4 +316,4 @@ def micro_batch(table: SequenceTable, plan: EpochPlan, step: int, place: int) ->
                 items=tuple(table.items[item] for item in np.unique(items[active]).tolist()),
             )
         )
-    return MicroBatch(ROLES[plan.role[step]], tuple(units), int(plan.supervised[step].sum()))
+    return MicroBatch(ROLES[plan.role[step]], tuple(units), plan.supervised_tokens(step))

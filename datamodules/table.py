@@ -156,7 +156,7 @@ class SequenceTable:
         turn_end = self.turn_end[turns]
         active = visible.take(self.turn_item[turns])
         # Running over all turns and looked up at each sequence's last one: several times as fast as `reduceat`.
-        last_active = np.maximum.accumulate(np.where(active, np.arange(len(active)), -1)).take(lasts)
+        last_active = np.maximum.accumulate(np.where(active, np.arange(len(active), dtype=np.int32), -1)).take(lasts)
         lengths = np.where(last_active >= starts, turn_end.take(last_active), 0)
         labelled = np.cumsum((turn_end - self.turn_start[turns]) * active).take(lasts)
         return lengths, np.diff(labelled, prepend=0)

@@ -37,7 +37,7 @@ def test_every_visible_sequence_is_in_one_micro_batch_of_its_role(
         for place, batch in enumerate(batches):
             assert all(team.role[sequence] == plan.role[step] for sequence in batch)
             assert plan.tokens[step, place] == lengths[batch].sum() <= 100
-            assert plan.supervised[step, place] == supervised[batch].sum()
+        assert plan.supervised_tokens(step) == supervised[np.concatenate(batches).astype(int)].sum()
         # Empty micro-batches only where there is nothing left to divide.
         assert all(batches) or max(map(len, batches)) == 1
     assert count_steps(team, visible(team, stage), tokens_per_batch=100, batches_per_step=batches_per_step) == {
