@@ -92,7 +92,8 @@ class ProstCLI(LightningCLI):
         for logger in self.trainer.loggers:
             if isinstance(logger, CSVLogger):
                 # Lightning's logger deletes the file when it is first used, and warns of that even where there is none.
-                set_aside(Path(logger.log_dir) / "metrics.csv")
+                if self.trainer.is_global_zero:
+                    set_aside(Path(logger.log_dir) / "metrics.csv")
                 warnings.filterwarnings("ignore", "Experiment logs directory .* exists and is not empty")
 
     before_validate = before_test = before_fit
