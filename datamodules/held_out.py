@@ -11,7 +11,8 @@ from prost_lightning.curriculum import Curriculum, ItemTable, item_levels
 from prost_lightning.curriculum.items import Integers, Mask
 from prost_lightning.datamodules.collate import Batch, PackedDataset
 from prost_lightning.datamodules.loader import FixedLoader
-from prost_lightning.datamodules.sampler import MicroBatch
+from prost_lightning.datamodules.plan import plan_epoch
+from prost_lightning.datamodules.sampler import MicroBatch, micro_batch
 from prost_lightning.datamodules.table import SequenceTable
 
 NO_ITEM = -1
@@ -63,6 +64,20 @@ def held_out_levels(
     together = ItemTable(**columns, kinds=training.kinds, apps=training.apps)
     levels, _ = item_levels(together, curriculum, n_stages=n_stages, seed=seed)
     return np.minimum(levels[len(training) :], last)
+
+
+def whole_batches(table: SequenceTable, *, tokens_per_batch: int, world_size: int, rank: int) -> list[MicroBatch]:
+    """Packs all turns of a table. Every rank has batches of the same roles, so that all of them log the same losses.
+
+    Args:
+        table: The sequences.
+        tokens_per_batch: Most tokens in a batch.
+        world_size: Number of ranks.
+        rank: Whose batches are returned.
+    """
+    visible = np.ones(len(table.items), np.bool_)
+    plan = plan_epoch(table, visible, tokens_per_batch=tokens_per_batch, batches_per_step=world_size)
+    return [micro_batch(table, plan, step, rank) for step in range(len(plan))]
 
 
 class HeldOutLoader(FixedLoader):

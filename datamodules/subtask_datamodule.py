@@ -5,16 +5,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 from lightning.pytorch import LightningDataModule
-from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from lightning.pytorch.trainer.states import TrainerFn
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
-from numpy.typing import NDArray
+from lightning.pytorch.utilities import rank_zero_warn
 from typing_extensions import override
 
 from prost_lightning.cache import cache_root
@@ -22,13 +18,14 @@ from prost_lightning.curriculum import CURRICULA, Curriculum, EpochsPerStage, Gr
 from prost_lightning.curriculum.items import Integers, Mask
 from prost_lightning.curriculum.losses import read_item_losses
 from prost_lightning.curriculum.sub_tasks import SubTaskFeatures, sub_task_levels
+from prost_lightning.datamodules.checks import check_parts, check_trainer
 from prost_lightning.datamodules.collate import Batch, PackedDataset
 from prost_lightning.datamodules.corpus import Corpus, load_corpus
 from prost_lightning.datamodules.dataset import Part, held_out_trajectories, select
-from prost_lightning.datamodules.held_out import HeldOutLoader, held_out_levels, token_items
+from prost_lightning.datamodules.held_out import HeldOutLoader, held_out_levels, token_items, whole_batches
 from prost_lightning.datamodules.loader import CurriculumLoader, FixedLoader
-from prost_lightning.datamodules.plan import plan_epoch
-from prost_lightning.datamodules.sampler import MicroBatch, SubtaskCurriculumSampler, micro_batch
+from prost_lightning.datamodules.sampler import MicroBatch, SubtaskCurriculumSampler
+from prost_lightning.datamodules.step_counts import optimizer_steps
 from prost_lightning.datamodules.table import SequenceTable
 from prost_lightning.errors import UserError
 from prost_lightning.modules.qlora import load_tokenizer
@@ -173,7 +170,16 @@ class SubtaskDataModule(LightningDataModule):
             training, validation = (
                 select(corpus, rows, roles=self.roles, max_tokens=self.max_tokens) for rows in (~held_out, held_out)
             )
-            self._report(corpus, training, validation)
+            check_parts(
+                corpus,
+                training,
+                validation,
+                source=self.trajectories,
+                roles=self.roles,
+                max_tokens=self.max_tokens,
+                max_dropped_share=self.max_dropped_share,
+                val_share=self.val_share,
+            )
             self._parts = training, validation
         trainer = self.trainer
         layout = (
@@ -204,59 +210,14 @@ class SubtaskDataModule(LightningDataModule):
     def _visible(self, n_stages: int) -> Pool:
         return replace(self.pool, stops=self.growth.stages(n_stages))
 
-    def _report(self, corpus: Corpus, training: Part, validation: Part) -> None:
-        """Says what is trained on and what is not; refuses data of which too much is lost."""
-        failed = np.count_nonzero(corpus.column("role") < 0)
-        trajectories = len(corpus.task_ids)
-        if trajectories == failed:
-            raise UserError(
-                f"{self.trajectories}: none of its {trajectories} trajectories is successful, so there is nothing to "
-                "learn from; collect more with `python -m prost_lightning collect`."
-            )
-        dropped = training.dropped + validation.dropped
-        rank_zero_info(
-            f"{self.trajectories}: {training.turns} turns to train on and {validation.turns} to validate on, from "
-            f"{trajectories - failed} successful trajectories ({failed} unsuccessful ones left out), {dropped} turns "
-            "dropped."
-        )
-        total = training.turns + validation.turns + dropped
-        if total == 0:
-            raise UserError(
-                f"{self.trajectories}: no turn of {', '.join(self.roles)} to train on; change data.roles or "
-                "collect other trajectories."
-            )
-        examples = training.examples + validation.examples
-        named = "; ".join(examples[:3]) + ("; ..." if dropped > 3 else "")
-        if dropped > self.max_dropped_share * total:
-            raise UserError(
-                f"{self.trajectories}: {dropped} of {total} turns are lost ({named}), more than "
-                f"data.max_dropped_share={self.max_dropped_share}; raise data.max_tokens (now {self.max_tokens}), or "
-                "that share."
-            )
-        if dropped:
-            rank_zero_warn(f"{self.trajectories}: {dropped} of {total} turns dropped: {named}.")
-        if training.turns == 0:
-            raise UserError(
-                f"{self.trajectories}: no turn is left to train on; lower data.val_share (now {self.val_share})."
-            )
-
     @override
     def train_dataloader(self) -> CurriculumLoader:
         trainer = self.trainer
         assert trainer is not None
-        if trainer.reload_dataloaders_every_n_epochs != 1:  # type: ignore[attr-defined]
-            raise UserError(
-                "trainer.reload_dataloaders_every_n_epochs must be 1, since epochs differ in length; set it in the "
-                "trainer section."
-            )
-        if any(isinstance(callback, GradientAccumulationScheduler) for callback in trainer.callbacks):  # type: ignore[attr-defined]
-            raise UserError(
-                "trainer.callbacks has a GradientAccumulationScheduler, but SubtaskDataModule plans whole optimiser "
-                "steps; set trainer.accumulate_grad_batches instead."
-            )
+        check_trainer(trainer)  # type: ignore[arg-type]
         sampler = self.sampler
         sampler.set_epoch(trainer.current_epoch)
-        scheduled = self._scheduled_stage(trainer.current_epoch)
+        scheduled = self.growth.stage(trainer.current_epoch, self.n_stages)
         if sampler.stage < scheduled and not isinstance(self.growth, Mastery):
             rank_zero_warn(
                 f"Epoch {trainer.current_epoch} should be at stage {scheduled} of {sampler.n_stages}, but the pool is "
@@ -315,11 +276,8 @@ class SubtaskDataModule(LightningDataModule):
             yield dataset[units], token_items(table, units)
 
     def _whole(self, table: SequenceTable) -> list[MicroBatch]:
-        """All turns of a table. Every rank has batches of the same roles, so that all of them log the same losses."""
         world_size, rank, _ = self._layout
-        visible = np.ones(len(table.items), np.bool_)
-        plan = plan_epoch(table, visible, tokens_per_batch=self.tokens_per_batch, batches_per_step=world_size)
-        return [micro_batch(table, plan, step, rank) for step in range(len(plan))]
+        return whole_batches(table, tokens_per_batch=self.tokens_per_batch, world_size=world_size, rank=rank)
 
     @property
     def _loaded(self) -> tuple[Part, Part]:
@@ -399,9 +357,6 @@ class SubtaskDataModule(LightningDataModule):
         """Tokens that one epoch at the present stage puts through the model."""
         return self.sampler.pool_tokens
 
-    def _scheduled_stage(self, epoch: int) -> int:
-        return self.growth.stage(epoch, self.n_stages)
-
     def total_optimizer_steps(self) -> int:
         """Counts the optimiser steps of the whole training run, for a learning rate schedule.
 
@@ -425,36 +380,8 @@ class SubtaskDataModule(LightningDataModule):
         Raises:
             UserError: See there.
         """
-        trainer = self.trainer
-        assert trainer is not None
-        max_epochs, max_steps = trainer.max_epochs, trainer.max_steps
-        endless = max_epochs is None or max_epochs < 0
-        if endless and max_steps < 0:
-            raise UserError("training has no end, so its learning rate cannot be scheduled; set trainer.max_epochs.")
-        left = max_steps if max_steps >= 0 else None
-        total = np.zeros(len(ROLES), np.int64)
-        for epoch in count() if endless else range(max_epochs or 0):
-            roles = self._steps_of_epoch(epoch)[:left]
-            total += np.bincount(roles, minlength=len(ROLES))
-            if left is not None:
-                left -= len(roles)
-            if len(roles) == 0 or left == 0:
-                break
-        return {role: int(total[ROLES.index(role)]) for role in self.roles}
-
-    def _steps_of_epoch(self, epoch: int) -> NDArray[np.int8]:
-        """The role of each optimiser step of an epoch, as far as ``limit_train_batches`` lets it come."""
         assert self.trainer is not None
-        limit, accumulate = self.trainer.limit_train_batches, self._layout[2]
-        earliest = self._scheduled_stage(epoch)
-        # Under mastery the stage is not known before: the most steps that the epoch can have are planned.
-        stages = range(1, earliest + 1) if isinstance(self.growth, Mastery) else [earliest]
-        roles = max((self.sampler.step_roles(stage=stage, epoch=epoch) for stage in stages), key=len)
-        batches = len(roles) * accumulate
-        # An integer limits the number of batches, a float their share.
-        limited = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
-        # An epoch's last batch always steps.
-        return roles[: -(-limited // accumulate)]
+        return optimizer_steps(self.sampler, self.growth, self.trainer, self.roles)
 
     # --- state ----------------------------------------------------------------------------------------------------
 

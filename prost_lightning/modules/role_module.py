@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
-from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from peft import PeftModel
 from torch import Tensor
@@ -27,6 +26,7 @@ from prost_lightning.modules.adapters import AdapterSwitch, seeded
 from prost_lightning.modules.checkpointing import checkpoint_activations, recomputed_share
 from prost_lightning.modules.compilation import compile_layers
 from prost_lightning.modules.compute import ComputeSettings
+from prost_lightning.modules.held_out_losses import HeldOutLosses
 from prost_lightning.modules.losses import check_logits, check_loss, summed_cross_entropy
 from prost_lightning.modules.optimizers import OptimizerName, make_optimizer
 from prost_lightning.modules.packed_attention import Kernel, attention_kernel, packed_hidden_states, sequence_lengths
@@ -40,7 +40,8 @@ from prost_lightning.modules.qlora import (
     load_tokenizer,
 )
 from prost_lightning.modules.schedule import Decay, LearningRateCurve, OwnStepsSchedule
-from prost_lightning.modules.sharding import ShardedStrategy, check_sharded_options, shard_layers, whole
+from prost_lightning.modules.sharding import ShardedStrategy, shard_layers, whole
+from prost_lightning.modules.strategies import check_strategy
 from prost_lightning.trajectory import Role
 
 IGNORED = -100
@@ -119,27 +120,16 @@ class RoleModule(LightningModule):
         self.strict_loading = False
         self.network: PeftModel | None = None
         self._micro_batches = dict.fromkeys(self.roles, 0)  # done so far; seeds dropout
-        # Summed loss and tokens of each role: of items that are not in the active pool, and of those that are.
-        self._held_out = torch.zeros(len(self.roles), 2, 2)
+        self._held_out = HeldOutLosses(self.roles)
 
     @override
     def setup(self, stage: str) -> None:
-        strategy = self.trainer.strategy
-        if not isinstance(strategy, SingleDeviceStrategy | DDPStrategy):
-            raise UserError(
-                f"trainer.strategy: RoleModule trains on one device, with DDP or with its own ShardedStrategy, not "
-                f"with {type(strategy).__name__}; docs/distributed.md says how."
-            )
-        if isinstance(strategy, ShardedStrategy):
-            check_sharded_options(self.optimizer_name, self.compute_settings.compile)
-            return
-        if stage != "fit" or isinstance(strategy, SingleDeviceStrategy) or len(self.roles) == 1:
-            return
-        if not strategy._ddp_kwargs.get("find_unused_parameters", False):
-            raise UserError(
-                f"trainer.strategy: the weights that get gradients change with each step's role, of which there are "
-                f"{len(self.roles)}; set it to ddp_find_unused_parameters_true."
-            )
+        check_strategy(
+            self.trainer.strategy,
+            n_roles=len(self.roles) if stage == "fit" else 0,
+            optimizer=self.optimizer_name,
+            compile=self.compute_settings.compile,
+        )
 
     @override
     def configure_model(self) -> None:
@@ -297,13 +287,12 @@ class RoleModule(LightningModule):
 
     @override
     def on_validation_epoch_start(self) -> None:
-        self._held_out = torch.zeros(len(self.roles), 2, 2, device=self.device)
+        self._held_out.begin(self.device)
 
     @override
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         active = batch.get("active", torch.zeros_like(batch["labels"]))
-        losses = self.group_losses(batch, active.long(), 2)
-        self._held_out[self.roles.index(batch["role"])] += losses
+        self._held_out.add(batch["role"], self.group_losses(batch, active.long(), 2))
 
     @override
     def on_validation_epoch_end(self) -> None:
@@ -317,14 +306,8 @@ class RoleModule(LightningModule):
         self._log_held_out("test")
 
     def _log_held_out(self, prefix: str) -> None:
-        """Logs means over the tokens of all ranks. A rank may have had no batch of some role, so nothing else syncs."""
-        sums: Tensor = self.trainer.strategy.reduce(self._held_out, reduce_op="sum")
-        means = {f"loss_{role}": of_role for role, of_role in zip(self.roles, sums.sum(dim=1), strict=True)}
-        means |= {"loss": sums.sum(dim=(0, 1)), "active_loss": sums[:, 1].sum(dim=0)}
-        for name, of_tokens in means.items():
-            loss, tokens = of_tokens.tolist()
-            if tokens > 0:
-                self.log(f"{prefix}/{name}", loss / tokens)
+        for name, loss in self._held_out.means(self.trainer.strategy).items():
+            self.log(f"{prefix}/{name}", loss)
 
     # --- optimiser and state --------------------------------------------------------------------------------------
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from prost_lightning.errors import UserError
+from prost_lightning.modules.qlora import LoraSettings, add_adapters, load_base
 from prost_lightning.modules.role_module import RoleModule
-from prost_lightning.modules.sharding import ShardedStrategy
+from prost_lightning.modules.sharding import ShardedStrategy, shard_layers
 
 
 def processes() -> ModuleType:
@@ -53,3 +56,27 @@ def test_what_a_sharded_model_cannot_do_is_refused(settings: dict[str, object], 
     module._trainer = trainer
     with pytest.raises(UserError, match=sentence):
         module.setup("fit")
+
+
+@pytest.fixture
+def mesh(tmp_path: Path) -> Iterator[DeviceMesh]:
+    """A line of one process."""
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    yield init_device_mesh("cpu", (1,))
+    torch.distributed.destroy_process_group()
+
+
+def test_adapters_outside_the_layers_are_refused(tiny_model: Path, mesh: DeviceMesh) -> None:
+    base = load_base(tiny_model, "none")
+    network = add_adapters(base, ("executor",), LoraSettings(r=2, target_modules=["q_proj", "embed_tokens"]))
+    with pytest.raises(UserError, match="decoder layers only; leave out the embeddings"):
+        shard_layers(network, mesh)
+
+
+def test_a_sharded_model_plays_no_episodes(tiny_model: Path, mesh: DeviceMesh) -> None:
+    module = RoleModule(str(tiny_model), quantization="none", lora=LoraSettings(r=2))
+    strategy = ShardedStrategy()
+    strategy.__dict__["mesh"] = mesh  # of the one process, without the launcher
+    module._trainer = Trainer(accelerator="cpu", devices=1, strategy=strategy, logger=False)
+    with pytest.raises(UserError, match="a sharded model cannot play episodes"):
+        module.policy()
