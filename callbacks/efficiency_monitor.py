@@ -22,7 +22,8 @@ class EfficiencyMonitor(Callback):
     (those with a label), ``efficiency/train_flops`` (if the module offers ``training_flops(batch) -> float``),
     ``efficiency/train_seconds``, ``efficiency/tokens_per_second`` and ``efficiency/peak_memory_gib``: on a GPU the
     epoch's peak of CUDA memory, else the largest resident set that the process ever had. Time spent in validation and
-    in evaluation callbacks does not count.
+    in evaluation callbacks does not count. Of several processes, tokens and operations are those of all, seconds and
+    memory those of the first.
 
     It works with any module whose batches are mappings with ``input_ids`` and, optionally, ``labels`` (both ``(B,
     T)``); other batches count no tokens.
@@ -66,13 +67,20 @@ class EfficiencyMonitor(Callback):
     ) -> None:
         current = self._current
         current["train_seconds"] += time.perf_counter() - self._batch_start
+        trained = supervised = 0
         if isinstance(batch, Mapping) and isinstance(batch.get("input_ids"), torch.Tensor):
-            current["trained_tokens"] += batch["input_ids"].numel()
+            trained = batch["input_ids"].numel()
             if isinstance(batch.get("labels"), torch.Tensor):
-                current["supervised_tokens"] += int((batch["labels"] != IGNORED).sum())
+                supervised = int((batch["labels"] != IGNORED).sum())
         training_flops = getattr(pl_module, "training_flops", None)
-        if callable(training_flops):
-            current["train_flops"] += float(training_flops(batch))
+        flops = float(training_flops(batch)) if callable(training_flops) else 0.0
+        counts = [float(trained), float(supervised), flops]
+        if trainer.world_size > 1:
+            # With each batch, so that a checkpoint, which the first process writes, has what all have counted.
+            own = torch.tensor(counts, dtype=torch.float64, device=pl_module.device)
+            counts = trainer.strategy.reduce(own, reduce_op="sum").tolist()
+        for name, count in zip(("trained_tokens", "supervised_tokens", "train_flops"), counts, strict=True):
+            current[name] += count
 
     @override
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -114,6 +114,8 @@ def lightning_cli(arguments: Sequence[str] | None) -> LightningCLI:
     from prost_lightning.datamodules import SubtaskDataModule
     from prost_lightning.modules.role_module import RoleModule
 
+    # What callbacks log for the first process is the same on all of them.
+    warnings.filterwarnings("ignore", r"It is recommended to use `self.log\('(curriculum|efficiency|eval)/")
     # Without this, overrides of the command line do not reach the interpolations of the config files.
     jsonargparse.set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
     return ProstCLI(

@@ -66,9 +66,9 @@ class RoleModule(LightningModule):
     roles for that, which is the data module's work.
 
     Logged: ``train/loss`` and ``train/loss_<role>`` (each micro-batch), ``train/tokens`` and
-    ``train/supervised_tokens`` (summed over the epoch), ``val/loss`` and ``val/loss_<role>`` (mean over tokens); the
-    same under ``test/``. ``val/active_loss`` is that of the items in the active pool alone, where batches tell them
-    apart (``active``).
+    ``train/supervised_tokens`` (summed over the epoch and all processes), ``val/loss`` and ``val/loss_<role>`` (mean
+    over tokens); the same under ``test/``. ``val/active_loss`` is that of the items in the active pool alone, where
+    batches tell them apart (``active``).
 
     The defaults of training are this project's choice, not the paper's.
 
@@ -269,7 +269,7 @@ class RoleModule(LightningModule):
         self.log_dict(each_step, on_step=True, on_epoch=False, prog_bar=False, batch_size=supervised)
         self.log("loss", mean, prog_bar=True, logger=False, batch_size=supervised)
         counts = {"train/tokens": float(batch["input_ids"].numel()), "train/supervised_tokens": float(supervised)}
-        self.log_dict(counts, on_step=False, on_epoch=True, reduce_fx="sum", batch_size=1)
+        self.log_dict(counts, on_step=False, on_epoch=True, reduce_fx="sum", sync_dist=True, batch_size=1)
         if "step_supervised_tokens" not in batch:
             return total / max(1, supervised)
         # Lightning takes the mean over the accumulation window, and DDP the one over ranks; this makes them sums.

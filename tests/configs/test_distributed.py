@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -32,7 +33,10 @@ def fit(directory: Path, launcher: str, config: str, *options: str) -> dict[str,
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr
-    assert (run_dir / "summary.json").is_file()
+    summary = json.loads((run_dir / "summary.json").read_text())
+    planned = sum(stage["pool_tokens"] for stage in summary["stages"])
+    # Of all processes; a micro-batch that is left empty has one token.
+    assert planned <= summary["trained_tokens"] <= 1.02 * planned
     assert len(list(run_dir.glob("metrics*.csv"))) == 1  # one process writes them, and sets aside what was there
     files = sorted((run_dir / "adapters").glob("*/adapter_model.safetensors"))
     assert len(files) == 3

@@ -61,6 +61,8 @@ def test_what_a_sharded_model_cannot_do_is_refused(settings: dict[str, object], 
 @pytest.fixture
 def mesh(tmp_path: Path) -> Iterator[DeviceMesh]:
     """A line of one process."""
+    if torch.distributed.is_initialized():  # some other test has left its group behind
+        torch.distributed.destroy_process_group()
     torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
     yield init_device_mesh("cpu", (1,))
     torch.distributed.destroy_process_group()
