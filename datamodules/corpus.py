@@ -158,19 +158,39 @@ def load_corpus(
     content, parts = _scan(path)
     key = hashlib.sha256(f"{content} {_tokenizer_fingerprint(tokenizer)}".encode()).hexdigest()
     try:
-        rows = datasets.Dataset.from_generator(
-            _rows,
-            features=_FEATURES,
-            cache_dir=str(cache_dir),
-            gen_kwargs={"path": path, "tokenizer": tokenizer, "parts": parts},
-            num_proc=processes,
-            fingerprint=key[:32],
-        )
+        builder = _Tokens(cache_dir=str(cache_dir), config_id=key[:32], path=path, tokenizer=tokenizer, parts=parts)
+        builder.download_and_prepare(num_proc=processes)
     except DatasetGenerationError as error:
         if isinstance(error.__cause__, UserError):
             raise error.__cause__ from None
         raise
-    return Corpus(rows)
+    return Corpus(builder.as_dataset(split=datasets.Split.TRAIN))
+
+
+@dataclass
+class _TokensConfig(datasets.BuilderConfig):
+    path: Path | None = None
+    tokenizer: PreTrainedTokenizerBase | None = None
+    parts: list[FilePart] | None = None
+
+
+class _Tokens(datasets.ArrowBasedBuilder):
+    """Writes tables of many rows at once; a generator of single rows would take several times as long."""
+
+    BUILDER_CONFIG_CLASS = _TokensConfig
+
+    def _info(self) -> datasets.DatasetInfo:
+        return datasets.DatasetInfo(features=_FEATURES)
+
+    def _split_generators(self, dl_manager: object) -> list[datasets.SplitGenerator]:
+        config = self.config
+        work = {"path": config.path, "tokenizer": config.tokenizer, "parts": config.parts}
+        return [datasets.SplitGenerator(name=datasets.Split.TRAIN, gen_kwargs=work)]
+
+    def _generate_tables(
+        self, path: Path, tokenizer: PreTrainedTokenizerBase, parts: list[FilePart]
+    ) -> Iterator[tuple[int, pa.Table]]:
+        return enumerate(_tables(path, tokenizer, parts))
 
 
 def _scan(path: Path) -> tuple[str, list[FilePart]]:
@@ -204,12 +224,15 @@ def _tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
     return digest.hexdigest()
 
 
-def _rows(path: Path, tokenizer: PreTrainedTokenizerBase, parts: list[FilePart]) -> Iterator[dict[str, Any]]:
+def _tables(path: Path, tokenizer: PreTrainedTokenizerBase, parts: list[FilePart]) -> Iterator[pa.Table]:
     """Reads and tokenises parts of a file."""
+    schema = _FEATURES.arrow_schema
     for part in parts:
         trajectories = _read(path, part)
         while some := list(islice(trajectories, _LINES_AT_ONCE)):
-            yield from _tokenised(some, tokenizer)
+            rows = list(_tokenised(some, tokenizer))
+            columns = [pa.array([row[field.name] for row in rows], field.type) for field in schema]
+            yield pa.Table.from_arrays(columns, schema=schema)
 
 
 def _read(path: Path, part: FilePart) -> Iterator[tuple[int, Trajectory]]:

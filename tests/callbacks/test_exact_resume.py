@@ -152,6 +152,7 @@ def test_resumed_after_validation_and_at_an_epochs_end(
         assert_same(resumed, undisturbed, sum(step[0] <= epoch for step in undisturbed.steps))
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_of_an_epoch_and_resumed(data_dir: Path, tmp_path: Path) -> None:
     undisturbed = fit(data_dir, tmp_path, accumulate=2)
     in_the_second_epoch = next(index for index, step in enumerate(undisturbed.steps) if step[:2] == (1, 6))
