@@ -168,13 +168,13 @@ def load_corpus(
 
 
 @dataclass
-class _TokensConfig(datasets.BuilderConfig):
+class _TokensConfig(datasets.BuilderConfig):  # type: ignore[misc]
     path: Path | None = None
     tokenizer: PreTrainedTokenizerBase | None = None
     parts: list[FilePart] | None = None
 
 
-class _Tokens(datasets.ArrowBasedBuilder):
+class _Tokens(datasets.ArrowBasedBuilder):  # type: ignore[misc]
     """Writes tables of many rows at once; a generator of single rows would take several times as long."""
 
     BUILDER_CONFIG_CLASS = _TokensConfig

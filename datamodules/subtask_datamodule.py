@@ -214,7 +214,7 @@ class SubtaskDataModule(LightningDataModule):
     def train_dataloader(self) -> CurriculumLoader:
         trainer = self.trainer
         assert trainer is not None
-        check_trainer(trainer)  # type: ignore[arg-type]
+        check_trainer(trainer)
         sampler = self.sampler
         sampler.set_epoch(trainer.current_epoch)
         scheduled = self.growth.stage(trainer.current_epoch, self.n_stages)
