@@ -20,7 +20,8 @@ class ExactResume(Callback):
 
     With both, a run that is killed and resumed ends with the same weights as one that is not, dropout and
     ``accumulate_grad_batches`` included. Without accumulation no gradients are saved. Of several processes each has its
-    own; with another number of them a run goes on without, which is said.
+    own; with another number of them, or a model that is sharded now and was not then, a run goes on without, which is
+    said.
     """
 
     def __init__(self) -> None:
@@ -34,6 +35,7 @@ class ExactResume(Callback):
             "torch": torch.get_rng_state(),
             "cuda": torch.cuda.get_rng_state_all(),
             "gradients": {},
+            "sharded": _is_sharded(pl_module),
         }
         if trainer.accumulate_grad_batches > 1:
             # Saved even just after a step: Lightning clears them before it begins the next accumulation.
@@ -55,10 +57,11 @@ class ExactResume(Callback):
         states, self._restored = self._restored, []
         if not states:
             return
-        if len(states) != trainer.world_size:
+        if len(states) != trainer.world_size or states[0]["sharded"] != _is_sharded(pl_module):
             rank_zero_warn(
-                f"The checkpoint is of {len(states)} processes and training goes on with {trainer.world_size}, so not "
-                "exactly as it would have: random numbers are others, and an unfinished accumulation begins anew."
+                "The checkpoint is of another number of processes, or of another way to share the model, so that "
+                "training does not go on exactly as it would have: random numbers are others, and an unfinished "
+                "accumulation begins anew."
             )
             return
         state = states[trainer.global_rank]
@@ -78,6 +81,10 @@ def _of_all_processes(state: dict[str, Any], trainer: Trainer) -> list[dict[str,
     states: list[Any] | None = [None] * trainer.world_size if trainer.is_global_zero else None
     torch.distributed.gather_object(state, states)
     return states or []
+
+
+def _is_sharded(module: LightningModule) -> bool:
+    return any(isinstance(parameter, DTensor) for parameter in module.parameters())
 
 
 def _local(tensor: Tensor) -> Tensor:
