@@ -15,28 +15,25 @@ import shutil
 import sys
 import traceback
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
 
 import msgspec
 from appworld.apps.api_lib import set_local_date_and_time
-from appworld.apps.model_lib import CachedDBHandler
 
 from prost_lightning.appworld.namespaces import die_with_parent
-from prost_lightning.miniworld.contents import make_contents
+from prost_lightning.miniworld.contents import Contents, make_contents
 from prost_lightning.miniworld.databases import TaskDatabases, build_api_docs, build_databases
 from prost_lightning.miniworld.dates import NOW
+from prost_lightning.miniworld.engine_speed import import_apps
 from prost_lightning.miniworld.fingerprint import data_fingerprint, generator_fingerprint
-from prost_lightning.miniworld.people import Person
 from prost_lightning.miniworld.planning import PlannedTask, plan_tasks
 from prost_lightning.miniworld.recipe import MINI_WORLD_FILE, Recipe, WorldNote
-from prost_lightning.miniworld.script import Script
+from prost_lightning.miniworld.sharing_out import share_out
 from prost_lightning.miniworld.task_files import write_json, write_task, write_verified
-from prost_lightning.miniworld.verification import Verified, verify
+from prost_lightning.miniworld.verification import VerificationError, Verified, verify
 
-_WORKERS = min(4, os.cpu_count() or 1)
 _WRITTEN = "WRITTEN"
 _VERIFIED = "verified"
 _OTHERS = 4
@@ -51,33 +48,50 @@ def assemble(root: Path, recipe: Recipe, report: Report) -> None:
             it. It must be the process's ``APPWORLD_ROOT``.
         recipe: What the world shall be.
         report: Called with what is being done, tasks done and tasks in all.
+
+    Raises:
+        VerificationError: Tasks do not behave as their scripts say; all of them are named.
     """
     data = root / "data"
     contents = make_contents(recipe.seed, recipe.supervisors)
     planned = plan_tasks(contents, recipe)
     report("databases", 0, len(planned))
-    if not (root / _WRITTEN).exists():
+    # No thread runs yet, so forking is safe, and it spares each process the seconds that importing the apps takes.
+    fork = get_context("fork")
+    if (root / _WRITTEN).exists():
+        import_apps()
+    else:
         shutil.rmtree(data, ignore_errors=True)
-        _write_files(data, planned, recipe, report)
+        data.mkdir()
+        writers = [
+            fork.Process(target=_write_databases, args=(data, contents)),
+            fork.Process(target=_write_tasks, args=(data, planned, recipe)),
+        ]
+        for writer in writers:
+            writer.start()
+        import_apps()
+        for writer in writers:
+            writer.join()
+            if writer.exitcode != 0:
+                raise RuntimeError("the files that need no engine could not be written (see above)")
         (root / _WRITTEN).touch()
     (root / _VERIFIED).mkdir(exist_ok=True)
     missing = [task for task in planned if not _verified_file(root, task.task_id).exists()]
     done = len(planned) - len(missing)
     report("tasks", done, len(planned))
-    # No thread runs yet, so forking is safe, and it spares each worker the seconds that importing the apps takes.
-    pool = ProcessPoolExecutor(_WORKERS, get_context("fork"), initializer=die_with_parent)
-    supervisors = contents.supervisors
-    futures = []
-    for task in missing:
-        rest = [person for person in supervisors if person is not task.person]
-        place = task.person.index % len(rest)
-        others = (rest[place:] + rest[:place])[:_OTHERS]
-        futures.append(pool.submit(_verify_task, root, task.script, task.template.apps, others))
-    # After a fault the process ends at once, and its workers with it: waiting for them may take for ever.
-    for number, future in enumerate(as_completed(futures), start=done + 1):
-        future.result()
+    faults: list[str] = []
+
+    def verify_task(task: PlannedTask) -> str | None:
+        return _verify_task(root, task, contents)
+
+    # By person, since tasks of one person mostly read the same.
+    missing.sort(key=lambda task: task.person.index)
+    for number, fault in enumerate(share_out(verify_task, missing), start=done + 1):
+        if fault is not None:
+            faults.append(fault)
         report("tasks", number, len(planned))
-    pool.shutdown()
+    if faults:
+        raise VerificationError("\n".join(faults))
     for task in planned:
         told = msgspec.json.decode(_verified_file(root, task.task_id).read_bytes(), type=Verified)
         write_verified(data, task, told)
@@ -88,34 +102,46 @@ def assemble(root: Path, recipe: Recipe, report: Report) -> None:
     write_json(data / MINI_WORLD_FILE, msgspec.to_builtins(_note(data, planned, recipe)))
 
 
-def _write_files(data: Path, planned: list[PlannedTask], recipe: Recipe, report: Report) -> None:
-    """Writes all that needs no engine."""
-    data.mkdir()
+def _write_databases(data: Path, contents: Contents) -> None:
+    """Writes the databases that all tasks start from, and the API documents."""
+    die_with_parent()
     # Rows carry the time of their creation, so the clock stands still while they are made.
-    freezer = set_local_date_and_time(NOW)
-    contents = make_contents(recipe.seed, recipe.supervisors)
+    set_local_date_and_time(NOW)
     api_docs = build_api_docs(data / "api_docs" / "standard")
     build_databases(contents, api_docs, data / "base_dbs")
+
+
+def _write_tasks(data: Path, planned: list[PlannedTask], recipe: Recipe) -> None:
+    """Writes the tasks, as far as they need no engine, and the splits."""
+    die_with_parent()
+    set_local_date_and_time(NOW)
     (data / "datasets").mkdir()
     for split in recipe.size.__struct_fields__:
         task_ids = [task.task_id for task in planned if task.split == split]
         (data / "datasets" / f"{split}.txt").write_text("".join(f"{task_id}\n" for task_id in task_ids))
     (data / "version.txt").write_text("mini-world\n")
-    databases = TaskDatabases(data / "base_dbs")
+    databases = TaskDatabases()
     # By person, since the rows of a person are the same in all of its tasks.
     for task in sorted(planned, key=lambda task: task.person.index):
         write_task(data, task)
         databases.write(data / "tasks" / task.task_id / "dbs", task.person, task.instruction)
     databases.close()
-    freezer.stop()
-    CachedDBHandler.reset()
 
 
-def _verify_task(root: Path, script: Script, apps: tuple[str, ...], others: list[Person]) -> None:
-    file = _verified_file(root, script.task_id)
+def _verify_task(root: Path, task: PlannedTask, contents: Contents) -> str | None:
+    """Verifies a task and keeps what the engine told of it, or returns what is wrong."""
+    rest = [person for person in contents.supervisors if person is not task.person]
+    place = task.person.index % len(rest)
+    others = (rest[place:] + rest[:place])[:_OTHERS]
+    try:
+        verified = verify(task.script, task.template.apps, others)
+    except VerificationError as error:
+        return str(error)
+    file = _verified_file(root, task.task_id)
     part = file.with_suffix(".part")
-    part.write_bytes(msgspec.json.encode(verify(script, apps, others)))
+    part.write_bytes(msgspec.json.encode(verified))
     part.rename(file)
+    return None
 
 
 def _verified_file(root: Path, task_id: str) -> Path:

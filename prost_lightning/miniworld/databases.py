@@ -32,6 +32,7 @@ from prost_lightning.miniworld.writers.todoist import write_todoist
 from prost_lightning.miniworld.writers.venmo import write_venmo
 
 _MEMORY = ":memory:mini-world"
+_APP_OF_THE_TASK = "supervisor"
 _WRITERS = {
     "amazon": write_amazon,
     "file_system": write_file_system,
@@ -101,16 +102,19 @@ def build_databases(contents: Contents, api_docs: list[Row], directory: Path) ->
 
 
 class TaskDatabases:
-    """Writes what each task adds to the base databases: the supervisor's rows.
+    """Writes what each task adds to the base databases: the supervisor's rows, and nothing in the other apps."""
 
-    Args:
-        base: The base databases.
-    """
-
-    def __init__(self, base: Path) -> None:
+    def __init__(self) -> None:
+        home = f"{_MEMORY}-task"
         self._models = ModelCollection.load(
-            from_db_home_path=str(base), to_db_home_path=f"{_MEMORY}-task", load_apps=all_apps()
+            to_db_home_path=home,
+            from_db_home_path=home,
+            load_apps=[_APP_OF_THE_TASK],
+            skip_mandatory_apps=True,
+            create_db=True,
         )
+        # The tables themselves are in the base databases.
+        self._models.restart_db_tracker()
         self._empty = Snapshot(self._models)
         self._person: Person | None = None
         self._of_person = self._empty
@@ -129,7 +133,9 @@ class TaskDatabases:
             self._person, self._of_person = person, Snapshot(self._models)
         # The person's rows come first, and so have the id 1.
         self._models.supervisor.Task.create_save(supervisor_id=1, instruction=instruction)
-        self._models.save(str(directory), format="changes", app_names=all_apps(), delete_if_exists=True)
+        self._models.save(str(directory), format="changes", app_names=[_APP_OF_THE_TASK], skip_mandatory_apps=True)
+        for app in all_apps():
+            (directory / f"{app}.jsonl").touch()
         self._of_person.restore()
 
     def close(self) -> None:

@@ -8,8 +8,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
 from pathlib import Path
 
 import msgspec
@@ -17,13 +15,14 @@ from appworld import AppWorld
 
 from prost_lightning.appworld.namespaces import die_with_parent
 from prost_lightning.miniworld.contents import make_contents
+from prost_lightning.miniworld.engine_speed import import_apps
 from prost_lightning.miniworld.people import Person
 from prost_lightning.miniworld.recipe import read_note
 from prost_lightning.miniworld.script import Script
+from prost_lightning.miniworld.sharing_out import share_out
 from prost_lightning.miniworld.verification import VerificationError, complete_call, verify
 
 _EXPERIMENT = "prost-lightning-verify"
-_WORKERS = min(4, os.cpu_count() or 1)
 
 
 def check_official(task_id: str) -> str | None:
@@ -45,13 +44,29 @@ def check_official(task_id: str) -> str | None:
     return f"the solution fails: {'; '.join(failures)}" if failures else None
 
 
-def check_generated(script: Script, apps: tuple[str, ...], others: list[Person]) -> str | None:
-    """Plays a generated task in all the ways in which its build did; returns what is wrong, or None."""
+def check_generated(task: Path, supervisors: tuple[Person, ...]) -> str | None:
+    """Plays a generated task in all the ways in which its build did.
+
+    Args:
+        task: The task's directory.
+        supervisors: The persons of the world.
+
+    Returns:
+        What is wrong, None where all is right.
+    """
+    script = msgspec.json.decode((task / "ground_truth" / "script.json").read_bytes(), type=Script)
+    apps = tuple(json.loads((task / "ground_truth" / "required_apps.json").read_text()))
+    owner = _owner(task)
+    others = [person for person in supervisors if person.email != owner][:4]
     try:
         verify(script, apps, others)
     except VerificationError as error:
         return str(error)
     return None
+
+
+def _owner(task: Path) -> str:
+    return str(json.loads((task / "specs.json").read_text())["supervisor"]["email"])
 
 
 def main() -> None:
@@ -60,26 +75,21 @@ def main() -> None:
     channel = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     root = Path(os.environ["APPWORLD_ROOT"])
+    import_apps()
     note = read_note(root)
-    pool = ProcessPoolExecutor(_WORKERS, get_context("fork"), initializer=die_with_parent)
-    futures = {}
     supervisors = make_contents(note.recipe.seed, note.recipe.supervisors).supervisors if note else ()
-    for task_id in sys.argv[1:]:
-        task = root / "data" / "tasks" / task_id
-        if note is None:
-            if not (task / "ground_truth" / "compiled_solution.py").is_file():
-                print(json.dumps({"task_id": task_id, "skipped": True}), file=channel, flush=True)
-                continue
-            futures[pool.submit(check_official, task_id)] = task_id
-            continue
-        script = msgspec.json.decode((task / "ground_truth" / "script.json").read_bytes(), type=Script)
-        apps = tuple(json.loads((task / "ground_truth" / "required_apps.json").read_text()))
-        owner = json.loads((task / "specs.json").read_text())["supervisor"]["email"]
-        others = [person for person in supervisors if person.email != owner][:4]
-        futures[pool.submit(check_generated, script, apps, others)] = task_id
-    for future in as_completed(futures):
-        fault = future.result()
-        print(json.dumps({"task_id": futures[future], "fault": fault}), file=channel, flush=True)
+    tasks = root / "data" / "tasks"
+
+    def check(task_id: str) -> dict[str, object]:
+        if note is not None:
+            return {"task_id": task_id, "fault": check_generated(tasks / task_id, supervisors)}
+        if not (tasks / task_id / "ground_truth" / "compiled_solution.py").is_file():
+            return {"task_id": task_id, "skipped": True}
+        return {"task_id": task_id, "fault": check_official(task_id)}
+
+    # By person, since tasks of one person mostly read the same.
+    for told in share_out(check, sorted(sys.argv[1:], key=lambda task_id: _owner(tasks / task_id))):
+        print(json.dumps(told), file=channel, flush=True)
     sys.stderr.flush()
     os._exit(0)
 

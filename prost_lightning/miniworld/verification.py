@@ -12,12 +12,16 @@ from appworld.collections.models import ModelCollectionPair
 from appworld.evaluator import TestTracker
 
 from prost_lightning.miniworld import variants
+from prost_lightning.miniworld.engine_speed import is_syntax_safe, keep_what_stays
 from prost_lightning.miniworld.people import Person
 from prost_lightning.miniworld.script import Mistake, Script, ScriptStep
 from prost_lightning.miniworld.snapshots import Snapshot
+from prost_lightning.miniworld.transport import FastRequests
 
 _EXPERIMENT = "build"
 _LINE_LIMIT = 80
+# Of this process, whose worlds are all of one data root.
+_REQUESTS = FastRequests()
 
 
 class VerificationError(RuntimeError):
@@ -53,10 +57,21 @@ def verify(script: Script, apps: Sequence[str], others: Sequence[Person]) -> Ver
     Raises:
         VerificationError: The task does not behave so.
     """
-    with AppWorld(task_id=script.task_id, experiment_name=_EXPERIMENT) as world:
-        # Nothing of the output on disk is needed, and it would be written after each of many executions.
-        world._save_state = lambda directory: None
+    keep_what_stays()
+    with _WorldInMemory(task_id=script.task_id, experiment_name=_EXPERIMENT) as world:
+        world.safety_guard.is_syntax_safe = is_syntax_safe
+        _REQUESTS.serve(world)
         return _Play(world, script, apps).all(others)
+
+
+class _WorldInMemory(AppWorld):  # type: ignore[misc]
+    """Writes no output to disk, which nobody needs here and which would happen after each of many executions."""
+
+    def _save_state(self, directory: str) -> None:
+        pass
+
+    def save_logs(self) -> None:
+        pass
 
 
 class _Play:
@@ -65,6 +80,9 @@ class _Play:
         self.script = script
         self.apps = apps
         self.where = f"{script.task_id} ({script.template})"
+        self.judge: Callable[..., None] = world.task.ground_truth.evaluation_module().evaluate
+        world.task.model_collection.reset_db_home_path()
+        self.main_user = world.task.model_collection.admin.MainUser.find_one(**world.task.supervisor)
 
     def all(self, others: Sequence[Person]) -> Verified:
         start = Snapshot(self.world.models)
@@ -168,12 +186,11 @@ class _Play:
         models.clear_ids_record_hashes()
         truth = task.ground_truth
         tracker = TestTracker(test_data=None, difficulty=self.script.difficulty)
-        evaluate: Callable[..., None] = truth.evaluation_module().evaluate
-        evaluate(
+        self.judge(
             test=tracker,
             public_data=truth.public_data,
             private_data=truth.private_data,
-            main_user=pair.start.admin.MainUser.find_one(**task.supervisor),
+            main_user=self.main_user,
             models=pair,
             ground_truth_answer=truth.answer,
         )

@@ -41,8 +41,13 @@ class Tables:
         table = getattr(self.models, model)
         texts: list[dict[str, Any]] = []
         records = []
+        fractional = [name for name, field in table.__fields__.items() if field.type_ is float]
         for number, row in enumerate(rows, start=1):
             record = table(id=number, **{name: value for name, value in row.items() if name != SEARCH})
+            # A default may be a whole number, but the database gives back a fraction, whose hash is another.
+            for name in fractional:
+                value = getattr(record, name)
+                setattr(record, name, None if value is None else float(value))
             record.set_record_hash()
             records.append(record)
             if table.searchable():
