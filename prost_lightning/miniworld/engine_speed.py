@@ -6,10 +6,14 @@ differs between them.
 
 from __future__ import annotations
 
+import ast
 import gc
+import json
+import os
 from contextlib import nullcontext
 from datetime import datetime
 from functools import cache
+from importlib.metadata import version
 from typing import Any
 
 import appworld.apps.api_lib
@@ -17,24 +21,57 @@ import appworld.apps.model_lib
 import appworld.collections.apis
 import appworld.evaluator
 import appworld.requester
+from appworld import AppWorld
 from appworld.apps import build_main_app, get_all_apps
 from appworld.apps.api_lib import set_local_date_and_time
 from appworld.apps.model_lib import Database, SQLModel, create_engine
 from appworld.common.safety_guard import SafetyGuard
+from appworld.common.utils import GCThreshold, get_name_to_apis
 from appworld.requester import _get_api_name_to_doc
+from sqlalchemy.orm import configure_mappers
 from sqlalchemy.util import LRUCache
+
+from prost_lightning.cache import cache_root
 
 # Looking its functions up takes longer than asking it.
 _GUARD = SafetyGuard()
 _STATEMENTS = 5_000
+_GARBAGE = 500_000
 
 
 def import_apps() -> None:
-    """Imports all apps and derives how their APIs are called, which takes some ten seconds; forks then have it."""
+    """Imports all apps and what is known of their APIs, which takes some seconds; forks then have it."""
+    # Nothing is thrown away here, and looking for it takes long.
+    gc.disable()
     for app in get_all_apps():
-        _get_api_name_to_doc(app, include_private_apis=True)
+        get_name_to_apis(app, ignore_private_apis=True)
+    documents = _documents()
+    derive = appworld.requester._get_api_name_to_doc
+
+    def documents_of(app: str, include_private_apis: bool = False) -> Any:
+        return documents[app] if include_private_apis else derive(app)
+
+    appworld.requester._get_api_name_to_doc = documents_of
+    build_once = cache(build_main_app)
+    build_once(tuple(sorted(get_all_apps())))
+    appworld.requester.build_main_app = build_once
+    configure_mappers()
     # What is there stays there; collecting garbage need not look at it again, nor copy its pages in each fork.
     gc.freeze()
+    gc.enable()
+
+
+def _documents() -> dict[str, Any]:
+    """How each API is called, by app and name; deriving it takes long, so it is kept, by AppWorld's version."""
+    kept = cache_root() / "appworld-api-docs" / f"{version('appworld')}-private.json"
+    if not kept.is_file():
+        derived = {app: _get_api_name_to_doc(app, include_private_apis=True) for app in get_all_apps()}
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        part = kept.with_suffix(f".{os.getpid()}.part")
+        part.write_text(json.dumps(derived))
+        part.rename(kept)
+    documents: dict[str, Any] = json.loads(kept.read_text())
+    return documents
 
 
 @cache
@@ -43,14 +80,22 @@ def keep_what_stays() -> None:
 
     All worlds that it opens from now on must be of one moment.
     """
-    appworld.requester.build_main_app = cache(build_main_app)
     # A failed requirement's traceback would be typeset, which takes longer than all the rest of an evaluation.
     appworld.evaluator.build_fail_trace = str
     # Each request would freeze the clock, which stands still already.
     appworld.collections.apis.freeze_time = nullcontext
     for module in (appworld.apps.api_lib, appworld.requester):
         module.set_local_date_and_time = _stop_clock
+    # Opening a world would close all others, which drops what was loaded for this one; each is closed when it is done.
+    AppWorld.close_all = _nothing
+    # Python would look for garbage many times a second.
+    GCThreshold.set(_GARBAGE)
+    GCThreshold.set = GCThreshold.reset = _nothing
     _keep_databases()
+
+
+def _nothing(*_: Any) -> None:
+    pass
 
 
 class _Clock:
@@ -78,7 +123,7 @@ def _keep_databases() -> None:
     Database._get_engine_to_details = staticmethod(details_of)
 
     # Each world has databases of its own, all of one kind; a statement is compiled for the kind.
-    statements = LRUCache(_STATEMENTS)
+    statements: Any = LRUCache(_STATEMENTS)
     dialects: list[Any] = []
 
     def create_alike(*args: Any, **kwargs: Any) -> Any:
@@ -93,15 +138,17 @@ def _keep_databases() -> None:
 
     find = SQLModel.by_ids.__func__
 
-    def by_ids(cls: Any, ids: Any, **kwargs: Any) -> Any:
+    def by_ids(cls: Any, /, ids: Any, **kwargs: Any) -> Any:
         return find(cls, ids, **kwargs) if ids else []
 
     SQLModel.by_ids = classmethod(by_ids)
 
 
-@cache
+_VERDICTS: dict[str, tuple[bool, str]] = {}
+
+
 def is_syntax_safe(code: str) -> tuple[bool, str]:
-    """The guard's own check; several ways to play a task share most of their code.
+    """The guard's own check; it looks at imports and at names, so codes that differ in constants only are alike to it.
 
     Args:
         code: What is to be executed.
@@ -109,5 +156,15 @@ def is_syntax_safe(code: str) -> tuple[bool, str]:
     Returns:
         Whether the guard lets it pass, and what it says.
     """
-    verdict: tuple[bool, str] = _GUARD.is_syntax_safe(code)
-    return verdict
+    try:
+        shape = ast.dump(_WithoutConstants().visit(ast.parse(code)))
+    except SyntaxError:
+        shape = code
+    if shape not in _VERDICTS:
+        _VERDICTS[shape] = _GUARD.is_syntax_safe(code)
+    return _VERDICTS[shape]
+
+
+class _WithoutConstants(ast.NodeTransformer):
+    def visit_Constant(self, node: ast.Constant) -> ast.Constant:
+        return ast.Constant(type(node.value).__name__)

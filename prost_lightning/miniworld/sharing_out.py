@@ -13,10 +13,10 @@ from prost_lightning.appworld.namespaces import die_with_parent
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
-_WORKERS = min(4, os.cpu_count() or 1)
+_MOST_WORKERS = 4
 
 
-def share_out(function: Callable[[Job], Result], jobs: Sequence[Job], workers: int = _WORKERS) -> Iterator[Result]:
+def share_out(function: Callable[[Job], Result], jobs: Sequence[Job], workers: int | None = None) -> Iterator[Result]:
     """Calls a function for each job in forked processes.
 
     Each process gets neighbours in the sequence, so that it can use again what it remembers of the one for the next;
@@ -25,7 +25,7 @@ def share_out(function: Callable[[Job], Result], jobs: Sequence[Job], workers: i
     Args:
         function: What is to be done; it runs in the processes, which know all that this one knows now.
         jobs: In an order in which neighbours have much in common.
-        workers: Number of processes.
+        workers: Number of processes; None for as many as there are cores for this one, at most four.
 
     Yields:
         The results as they come.
@@ -34,6 +34,7 @@ def share_out(function: Callable[[Job], Result], jobs: Sequence[Job], workers: i
         RuntimeError: A process ended before its work did.
     """
     fork = get_context("fork")
+    workers = workers or min(_MOST_WORKERS, _cores())
     share = -(-len(jobs) // workers) or 1
     waiting: dict[Connection, deque[int]] = {}
     for first in range(0, len(jobs), share):
@@ -66,6 +67,12 @@ def share_out(function: Callable[[Job], Result], jobs: Sequence[Job], workers: i
             raise RuntimeError("A verifying process ended before its work did.") from None
         hand_out(ready)
         yield result
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _serve(channel: Connection, function: Callable[[Job], Result], jobs: Sequence[Job]) -> None:

@@ -1,9 +1,9 @@
 """Answers an opened world's API requests fast. Imports ``appworld``: for subprocesses only.
 
 AppWorld sends each request through Starlette's test client, which hands it to an event loop in a second thread and the
-API's function to a third. A build makes some hundred thousand requests, one after another and mostly the same reads
-again. So here the caller's thread does all of it, and a read or a login is answered as it was before where the
-databases are as they were then. The apps, their routes and their validation stay what they are.
+API's function to a third. A build makes some hundred thousand requests, one after another and mostly the same again. So
+here the caller's thread does all of it; and what was requested before, of databases as they are now, is answered as it
+was then, and changes what it changed then. The apps, their routes and their validation stay what they are.
 """
 
 from __future__ import annotations
@@ -14,25 +14,45 @@ import contextlib
 import hashlib
 import inspect
 import json
+import selectors
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import anyio.to_thread
+import fastapi_login.fastapi_login
+from appworld.apps.model_lib import ModelHashHandler
 
 # Their data are those of the task, and no other app reads them.
 _APPS_OF_THE_TASK = ("admin", "supervisor")
-_LOGIN = "/auth/token"
+_METHODS = ("get", "post", "put", "patch", "delete")
+
+
+@dataclass(frozen=True)
+class _Effect:
+    """What a request did.
+
+    Attributes:
+        response: Its response.
+        changes: What it changed in the databases, by app, in the form of AppWorld's own change logs.
+        counts: How often each model had been changed afterwards, by app; of the apps that it changed.
+    """
+
+    response: Any
+    changes: dict[str, list[Any]]
+    counts: dict[str, Counter[str]]
 
 
 class FastRequests:
-    """Makes the requests of one world after another fast; remembers what was read in them.
+    """Makes the requests of one world after another fast; remembers what they did.
 
     It may serve worlds of one data root only.
     """
 
     def __init__(self) -> None:
         self._portal = _Portal()
-        self._remembered: dict[bytes, Any] = {}
+        self._remembered: dict[bytes, _Effect] = {}
 
     def serve(self, world: Any) -> None:
         """Makes the requests of a world fast until it is closed.
@@ -42,39 +62,76 @@ class FastRequests:
         Args:
             world: An ``AppWorld``, just opened.
         """
-        threads: Any = anyio.to_thread
-        threads.run_sync = _run_in_this_thread
+        for module in (anyio.to_thread, fastapi_login.fastapi_login):
+            module.run_sync = _run_in_this_thread  # type: ignore[attr-defined]
         client = world.requester.client
         client._transport.portal_factory = lambda: contextlib.nullcontext(self._portal)
-        databases = [models.SQLModel.db for app, models in world.models.items() if app not in _APPS_OF_THE_TASK]
+        databases = _Databases(world)
+        # What happens to changed databases is of no use to other worlds.
+        remembered_here: dict[bytes, _Effect] = {}
 
-        def state() -> str:
-            # The base databases and what was changed since then are all that an answer depends on.
-            return repr([database.tracker.changes for database in databases])
+        def once(method: str) -> Callable[..., Any]:
+            send = getattr(client, method)
 
-        # What is read of changed databases is of no use to other worlds.
-        remembered_here: dict[bytes, Any] = {}
-
-        def once(send: Callable[..., Any]) -> Callable[..., Any]:
             def send_once(url: str, **arguments: Any) -> Any:
-                is_read = send.__name__ == "get" or url.endswith(_LOGIN)
-                if not is_read or url.startswith(_APPS_OF_THE_TASK):
+                if url.startswith(_APPS_OF_THE_TASK):
                     return send(url, **arguments)
-                before = state()
-                remembered = remembered_here if any(d.tracker.changes for d in databases) else self._remembered
+                state = databases.state()
                 content = {name: value for name, value in arguments.items() if name != "headers"}
-                request = (url, content, _reader(arguments["headers"]), before)
+                request = (method, url, content, _reader(arguments["headers"]), state)
                 key = hashlib.sha256(repr(request).encode()).digest()
-                if key not in remembered:
-                    response = send(url, **arguments)
-                    if state() != before:
-                        return response
-                    remembered[key] = response
-                return remembered[key]
+                effect = self._remembered.get(key) or remembered_here.get(key)
+                if effect is not None:
+                    databases.repeat(effect)
+                    return effect.response
+                effect = databases.watch(lambda: send(url, **arguments))
+                if effect.changes or any(state):
+                    remembered_here[key] = effect
+                else:
+                    self._remembered[key] = effect
+                return effect.response
 
             return send_once
 
-        client.get, client.post = once(client.get), once(client.post)
+        for method in _METHODS:
+            setattr(client, method, once(method))
+
+
+class _Databases:
+    """The databases of an opened world."""
+
+    def __init__(self, world: Any) -> None:
+        self._home: str = world.models.to_db_home_path
+        self._databases = {app: models.SQLModel.db for app, models in world.models.items()}
+
+    def state(self) -> list[list[Any]]:
+        """What was changed in the apps since the world was opened; with the base databases all that an answer needs."""
+        return [database.tracker.changes for app, database in self._databases.items() if app not in _APPS_OF_THE_TASK]
+
+    def watch(self, send: Callable[[], Any]) -> _Effect:
+        """Sends a request."""
+        before = {app: len(database.tracker.changes) for app, database in self._databases.items()}
+        response = send()
+        changes = {
+            app: database.tracker.changes[before[app] :]
+            for app, database in self._databases.items()
+            if len(database.tracker.changes) > before[app]
+        }
+        return _Effect(response, changes, {app: Counter(self._counts()[app]) for app in changes})
+
+    def repeat(self, effect: _Effect) -> None:
+        """Does to the databases what a request did, as AppWorld itself does when it loads a change log."""
+        for app, changes in effect.changes.items():
+            database = self._databases[app]
+            for statement, parameters, of_many in changes:
+                execute = database.connection.executemany if of_many else database.connection.execute
+                execute(statement, parameters)
+            database.connection.commit()
+            database.tracker.changes.extend(changes)
+            self._counts()[app] = Counter(effect.counts[app])
+
+    def _counts(self) -> Any:
+        return ModelHashHandler.data[self._home]
 
 
 def _reader(headers: dict[str, str]) -> str:
@@ -91,10 +148,17 @@ class _Portal:
     """What the test client knows as a portal to its event loop: an event loop of the calling thread."""
 
     def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
+        self._loop = asyncio.SelectorEventLoop(_NothingToWaitFor())
 
     def call(self, function: Callable[..., Any], *args: Any) -> Any:
         return self._loop.run_until_complete(_call(function, args))
+
+
+class _NothingToWaitFor(selectors.DefaultSelector):
+    """Spares the event loop the question whether something has arrived from outside."""
+
+    def select(self, timeout: float | None = None) -> list[Any]:
+        return []
 
 
 async def _call(function: Callable[..., Any], args: tuple[Any, ...]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,6 +23,10 @@ _EXPERIMENT = "build"
 _LINE_LIMIT = 80
 # Of this process, whose worlds are all of one data root.
 _REQUESTS = FastRequests()
+# What evaluations look up in the databases that a task starts from, which are alike but for the supervisor app's.
+_HASHES_AT_START: dict[str, Any] = {
+    name: defaultdict(lambda: None) for name in ("_ids_record_hashes", "_ids", "_record_hashes")
+}
 
 
 class VerificationError(RuntimeError):
@@ -81,8 +86,13 @@ class _Play:
         self.apps = apps
         self.where = f"{script.task_id} ({script.template})"
         self.judge: Callable[..., None] = world.task.ground_truth.evaluation_module().evaluate
-        world.task.model_collection.reset_db_home_path()
-        self.main_user = world.task.model_collection.admin.MainUser.find_one(**world.task.supervisor)
+        start = world.task.model_collection
+        start.reset_db_home_path()
+        self.main_user = start.admin.MainUser.find_one(**world.task.supervisor)
+        for name, kept in _HASHES_AT_START.items():
+            for key in [key for key in kept if key[0] == "supervisor"]:
+                del kept[key]
+            setattr(start, name, kept)
 
     def all(self, others: Sequence[Person]) -> Verified:
         start = Snapshot(self.world.models)
@@ -194,6 +204,8 @@ class _Play:
             models=pair,
             ground_truth_answer=truth.answer,
         )
+        models.reset_db_home_path()
+        # An evaluation may leave the apps turned to the databases at the start.
         models.reset_db_home_path()
         return tracker
 

@@ -132,7 +132,7 @@ def gmail_meeting_fact(world: Contents, person: Person, random: Random) -> Draft
     if topic not in [thread.subject for thread in account.inbox]:
         return None
     thread = newest(account, topic)
-    if not beyond_first_page(account.inbox, [thread]):
+    if thread.kind != "meeting" or not beyond_first_page(account.inbox, [thread]):
         return None
     answer = thread.time if field == "Time" else thread.room
     compute = compute_from(
