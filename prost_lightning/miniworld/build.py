@@ -129,6 +129,9 @@ def _assemble(workshop: Path, recipe: Recipe, progress: bool) -> None:
                 for line in process.stdout:
                     state = json.loads(line)
                     bar.total = state["total"]
+                    if bar.n == 0:
+                        # What an earlier build did says nothing of how fast this one is.
+                        bar.initial = state["done"]
                     bar.set_postfix_str(state["what"], refresh=False)
                     bar.update(state["done"] - bar.n)
         except BaseException:

@@ -22,10 +22,13 @@ from tqdm import tqdm
 from prost_lightning.appworld.data import SPLITS, ensure_unpacked, load_script, load_task_ids
 from prost_lightning.errors import UserError
 from prost_lightning.miniworld.build import subprocess_environment
+from prost_lightning.miniworld.contents import make_contents
 from prost_lightning.miniworld.fingerprint import generator_fingerprint
+from prost_lightning.miniworld.people import Person
 from prost_lightning.miniworld.recipe import read_note
 
 _TASKS_PER_PROCESS = 1_000
+_PRIVATE = "private_data.json"
 
 
 def show_task(root: Path, task_id: str, console: Console) -> None:
@@ -45,6 +48,11 @@ def show_task(root: Path, task_id: str, console: Console) -> None:
     about = Table.grid(padding=(0, 2))
     about.add_row("instruction", specification["instruction"])
     about.add_row("supervisor", f"{person['first_name']} {person['last_name']}, {person['email']}")
+    told = "\n".join(
+        [specification["instruction"], *(step.code for step in script.steps), (truth / _PRIVATE).read_text()]
+    )
+    for other in _people_named(root, told, person["email"]):
+        about.add_row("about", f"{other.name}, {other.email}, {other.phone_number}")
     about.add_row("time", specification["datetime"])
     about.add_row("template", f"{script.template}, difficulty {script.difficulty}, {', '.join(apps)}")
     about.add_row("parameters", json.dumps(json.loads((truth / "public_data.json").read_text())))
@@ -52,17 +60,29 @@ def show_task(root: Path, task_id: str, console: Console) -> None:
     console.print(Panel(about, title=task_id))
     for number, step in enumerate(script.steps, start=1):
         checks = Table.grid(padding=(0, 2))
+        checks.add_row("goal", step.goals[0])
         checks.add_row("prints", step.result)
         checks.add_row("must call", ", ".join(step.check.calls) or "-")
         checks.add_row("must report", step.check.value or "-")
         for mistake in step.mistakes:
             checks.add_row("mistake", f"{mistake.kind}: {mistake.reason}")
         code = Syntax(step.code, "python", background_color="default", word_wrap=True)
-        console.print(Panel(Group(code, checks), title=f"{number}. {step.kind}: {step.goals[0]}", title_align="left"))
+        console.print(Panel(Group(code, checks), title=f"{number}. {step.kind}", title_align="left"))
     requirements = Table("requirement", "doing nothing")
     for entry in json.loads((truth / "test_data.json").read_text()):
         requirements.add_row(entry["requirement"], "fails" if entry["label"] == "no_op_fail" else "passes")
     console.print(requirements)
+
+
+def _people_named(root: Path, told: str, supervisor: str) -> list[Person]:
+    """The others whom a task's texts name."""
+    note = read_note(root)
+    people = make_contents(note.recipe.seed, note.recipe.supervisors).people if note else ()
+    return [
+        other
+        for other in people
+        if other.email != supervisor and any(mark in told for mark in (other.name, other.email, other.phone_number))
+    ]
 
 
 def show_statistics(root: Path, console: Console, count: Callable[[str], int], plot: Path | None) -> None:
