@@ -185,8 +185,8 @@ class SubtaskCurriculum(Callback):
             known = ", ".join(sorted(trainer.callback_metrics)) or "none"
             raise UserError(
                 f"Mastery.monitor is {mastery.monitor}, but that was not logged in the {self._epochs_at_stage} epochs "
-                f"of stage {self.stage} (logged: {known}); name one of these, or set Mastery.min_epochs to the number "
-                "of epochs between two measurements."
+                f"of stage {self.stage} (logged: {known}); name one of these, set Mastery.min_epochs to the number of "
+                "epochs between two measurements, or let the callback that logs it come before SubtaskCurriculum."
             )
 
     def _find_target(self, trainer: Trainer, pl_module: LightningModule) -> CurriculumTarget:
