@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
 import time
+from collections import deque
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -14,6 +17,8 @@ import msgspec
 #: A side that reads nothing for so long is given up: what it was told would otherwise block the sender for ever.
 _SEND_SECONDS = 60.0
 _MAX_LINE_BYTES = 4 << 20
+#: How often a process looks whether its parent is still there, in case something else keeps the socket open.
+_HEARTBEAT_SECONDS = 2.0
 
 
 class ChannelClosedError(ConnectionError):
@@ -176,6 +181,49 @@ class AsyncChannel:
     def close(self) -> None:
         """Closes this end at once."""
         self._writer.transport.abort()
+
+
+def send_with_descriptor(connection: socket.socket, message: dict[str, Any], companion: socket.socket) -> None:
+    """Sends one message, and an open socket with it.
+
+    Args:
+        connection: A socket of the Unix kind.
+        message: The message.
+        companion: The socket, which stays open here as well.
+
+    Raises:
+        OSError: The other side is gone, or does not read.
+    """
+    line = _encode(message)
+    connection.settimeout(_SEND_SECONDS)
+    sent = socket.send_fds(connection, [line], [companion.fileno()])
+    connection.sendall(line[sent:])
+
+
+def received_with_descriptors(connection: socket.socket) -> Iterator[tuple[dict[str, Any], deque[int]]]:
+    """Yields what a parent says to this process, its child, until the parent closes the connection or is gone.
+
+    Args:
+        connection: A socket of the Unix kind.
+
+    Yields:
+        A message, and the descriptors that have come so far and were not taken; those that came with it are there.
+    """
+    parent = os.getppid()
+    descriptors: deque[int] = deque()
+    buffer = b""
+    connection.settimeout(_HEARTBEAT_SECONDS)
+    while os.getppid() == parent:
+        try:
+            data, received, _, _ = socket.recv_fds(connection, 1 << 16, 64)
+        except TimeoutError:
+            continue
+        if not data:
+            return
+        descriptors.extend(received)
+        *lines, buffer = (buffer + data).split(b"\n")
+        for line in lines:
+            yield _decode(line), descriptors
 
 
 def _encode(message: dict[str, Any]) -> bytes:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import logging
+import os
+import signal
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prost_lightning.appworld.channel import Channel
+from prost_lightning.appworld.channel import Channel, ChannelClosedError, send_with_descriptor
 from prost_lightning.appworld.data import ensure_unpacked
+from prost_lightning.appworld.fork_server import fork_server
 from prost_lightning.appworld.protections import PROTECTIONS, Sandbox
 from prost_lightning.appworld.worker_home import WorkerHome
 from prost_lightning.errors import UserError
@@ -90,8 +90,11 @@ class Launcher:
 
     @property
     def process_id(self) -> int:
-        """Number of the present worker process."""
-        return self._process.pid
+        """Number of the present worker process; waits until there is one."""
+        with self._lock:
+            while self._process_id is None:
+                self._hear()
+            return self._process_id
 
     @property
     def missing_protections(self) -> dict[str, str]:
@@ -130,11 +133,11 @@ class Launcher:
                 number = next(self._numbers)
                 self._wait_until_ready()
                 try:
-                    self._send(self._start_message(number, job), theirs)
+                    send_with_descriptor(self._control, self._start_message(number, job), theirs)
                 except OSError:
                     self._restart()
                     self._wait_until_ready()
-                    self._send(self._start_message(number, job), theirs)
+                    send_with_descriptor(self._control, self._start_message(number, job), theirs)
         except BaseException:
             ours.close()
             raise
@@ -146,7 +149,7 @@ class Launcher:
         """Kills all of a job's processes that are left."""
         with self._lock, contextlib.suppress(OSError):  # If the worker is gone, so are its children.
             if not self._closed:
-                self._send({"end": job.number})
+                self._channel.send({"end": job.number})
 
     def close(self) -> None:
         """Kills all jobs, ends the worker process and removes its scratch directory."""
@@ -167,29 +170,22 @@ class Launcher:
     def _start(self) -> None:
         """Starts the worker process, without waiting until it is ready."""
         self._home = WorkerHome(self._root, self._output_dir, with_ground_truth=self._with_ground_truth)
-        ours, theirs = socket.socketpair()
         settings = {
-            "control": theirs.fileno(),
             "scratch": str(self._home.scratch),
+            "environment": self._home.environment(),
+            "log": str(self._log_path),
             "unwanted": self._unwanted,
         }
         if not self._with_ground_truth:
             settings["trial"] = self._start_message(0, self._trial())
-        with self._log_path.open("ab") as log:
-            self._log_start = log.tell()
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "prost_lightning.appworld.worker", json.dumps(settings)],
-                env=self._home.environment(),
-                cwd=self._home.scratch,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,  # Ctrl-C is for the training process, which then ends us.
-            )
-        theirs.close()
-        self._control = ours
+        self._log_path.touch()
+        self._log_start = self._log_path.stat().st_size
+        self._process_id: int | None = None
         self._ready = False
+        self._control, theirs = socket.socketpair()
+        self._channel = Channel(self._control)
+        with theirs:
+            fork_server().fork(settings, theirs)
 
     def _trial(self) -> dict[str, Any]:
         """A small episode, by which the worker finds out whether it can play any."""
@@ -212,31 +208,51 @@ class Launcher:
         """
         if self._start_failure is not None:
             raise self._start_failure
-        if self._came_up and self._process.poll() is not None:
+        if self._came_up and self._ready and self._is_gone():
             self._restart()
         starts = 1
         while not self._ready:
             try:
-                ready = Channel(self._control).receive(_START_SECONDS)
-            except (OSError, ValueError) as error:
-                if starts < _MAX_STARTS and self._was_killed():
-                    starts += 1
-                    self._restart()
-                    continue
-                raise self._failed_start(error) from error
-            self._came_up = True
-            self._ready = True
-            self._missing: dict[str, str] = ready["missing"]
+                self._hear()
+            except ChannelClosedError as error:
+                broken = fork_server().failure()
+                if broken or starts == _MAX_STARTS:
+                    raise self._failed_start(broken or str(error)) from error
+                starts += 1
+                self._restart()
+            except (TimeoutError, ValueError) as error:
+                raise self._failed_start(str(error)) from error
+
+    def _hear(self) -> None:
+        """Takes in the next of what a worker says before it takes jobs.
+
+        Raises:
+            ChannelClosedError: It was killed.
+            TimeoutError: It says nothing.
+            ValueError: What it says is nonsense.
+            UserError: It failed, or protects less than was asked for.
+        """
+        told = self._channel.receive(_START_SECONDS)
+        if "process" in told:
+            self._process_id = told["process"]
+        elif "missing" in told:
+            self._came_up = self._ready = True
+            self._missing: dict[str, str] = told["missing"]
             self._tell_protections()
+        else:
+            raise self._failed_start(told["failed"])
 
-    def _was_killed(self) -> bool:
-        """Whether the worker process did not end by itself."""
+    def _is_gone(self) -> bool:
+        """Whether a worker that was ready has ended; it has nothing more to say."""
+        self._control.setblocking(False)
         try:
-            return self._process.wait(_FINISH_SECONDS) < 0
-        except subprocess.TimeoutExpired:
+            return not self._control.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
             return False
+        except OSError:
+            return True
 
-    def _failed_start(self, error: Exception) -> UserError:
+    def _failed_start(self, error: str) -> UserError:
         """Ends a worker process that did not come up, and says so."""
         self._stop()
         message = (
@@ -285,23 +301,11 @@ class Launcher:
 
     def _stop(self) -> None:
         """Ends the worker process, which ends its jobs."""
-        self._control.close()
-        try:
-            self._process.wait(_FINISH_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        if not self._channel.finish(_FINISH_SECONDS) and self._process_id is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._process_id, signal.SIGKILL)
+        self._channel.close()
         self._home.remove()
-
-    def _send(self, message: dict[str, Any], companion: socket.socket | None = None) -> None:
-        """Sends one control message; the caller holds the lock."""
-        line = json.dumps(message).encode() + b"\n"
-        self._control.settimeout(_START_SECONDS)
-        if companion is None:
-            self._control.sendall(line)
-            return
-        sent = socket.send_fds(self._control, [line], [companion.fileno()])
-        self._control.sendall(line[sent:])
 
 
 def _task_ids(root: Path) -> frozenset[str]:

@@ -1,36 +1,32 @@
-"""The process in which AppWorld lives: ``python -m prost_lightning.appworld.worker``.
+"""The process that has one world in hand: a fork of the preloaded one, for one pool or one evaluator.
 
-It imports AppWorld once (seconds), then forks a fresh child for every job (tenths of a second). So nothing can leak
-from one episode into the next and nothing has to be recycled. A child plays one episode, or evaluates one, and talks to
-the training process through a socket of its own (see :mod:`prost_lightning.appworld.jobs`).
+It forks a fresh child (a hundredth of a second) for every job. So nothing can leak from one episode into the next and
+nothing has to be recycled. A child plays one episode, or evaluates one, and talks to the training process through a
+socket of its own (see :mod:`prost_lightning.appworld.jobs`).
 
-The parent opens no world itself: what it held of the databases, a process that runs a model's code would inherit.
+The worker opens no world itself: what it held of the databases, a process that runs a model's code would inherit.
 
-The parent never runs a model's code, holds no secret, and ends when the training process is gone.
+The worker never runs a model's code, holds no secret, and ends when the training process is gone.
 """
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import shutil
 import signal
 import socket
 import sys
+import tempfile
 import traceback
-from collections import deque
 from collections.abc import Collection
 from contextlib import suppress
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from prost_lightning.appworld import jobs, namespaces, sandbox
-from prost_lightning.appworld.channel import Channel, ChannelClosedError
+from prost_lightning.appworld.channel import Channel, ChannelClosedError, received_with_descriptors
 
-#: How often the parent looks whether the training process is still there, in case something else keeps the socket open.
-_HEARTBEAT_SECONDS = 2.0
 _TRIAL_SECONDS = 60.0
 _MAX_TRIALS = 5
 
@@ -39,27 +35,33 @@ class _TrialLostError(RuntimeError):
     """A process of the trial episode vanished without a word: somebody killed it, or memory ran out."""
 
 
-def main() -> None:
-    """Serves jobs until the training process closes the control socket.
+def run(settings: dict[str, Any], control: socket.socket) -> None:
+    """Serves jobs in this process, which then ends, until the training process closes the control socket.
 
-    Each message on the socket is one JSON line: ``{"start": N, ...job}``, accompanied by the descriptor of the job's
-    own channel, or ``{"end": N}``, which kills what is left of the job.
+    The worker says ``{"process": N}`` at once, and when it takes jobs ``{"missing": {...}}`` (the protections that they
+    run without), or ``{"failed": ...}``. Each message that it takes is ``{"start": N, ...job}``, accompanied by the
+    descriptor of the job's own channel, or ``{"end": N}``, which kills what is left of the job.
+
+    Args:
+        settings: Made by :class:`prost_lightning.appworld.launcher.Launcher`.
+        control: The socket.
     """
-    settings = json.loads(sys.argv[1])
-    control = socket.socket(fileno=int(settings["control"]))
     status = 0
     try:
-        _preload()
-        namespaces.adopt_orphans()
+        _say(control, {"process": os.getpid()})
+        _settle(settings)
+        _preload_world()
         missing = sandbox.missing_protections(settings["unwanted"])
         if "trial" in settings:
             _try_episodes(settings["trial"], control, missing)
-        control.sendall(json.dumps({"missing": missing}).encode() + b"\n")
+        _say(control, {"missing": missing})
         _serve(control, missing)
     except ConnectionError:
         pass  # The training process is gone.
-    except BaseException:
+    except BaseException as error:
         traceback.print_exc()
+        with suppress(OSError):
+            _say(control, {"failed": type(error).__name__})
         status = 1
     finally:
         shutil.rmtree(settings["scratch"], ignore_errors=True)
@@ -67,35 +69,33 @@ def main() -> None:
         os._exit(status)
 
 
-def _preload() -> None:
-    """Imports AppWorld and makes what it caches of its own code, so that a forked child finds everything loaded."""
-    import dotenv
+def _say(control: socket.socket, message: dict[str, Any]) -> None:
+    control.sendall(json.dumps(message).encode() + b"\n")
 
-    # AppWorld reads the next .env file above its own directory into the environment: a project's secrets, if the
-    # virtual environment lies in the project.
-    dotenv.load_dotenv = lambda *_, **__: False
-    from appworld import requester
-    from appworld.apps import build_main_app, get_all_apps
+
+def _settle(settings: dict[str, Any]) -> None:
+    """Makes a process of its own of this fork: its log, its environment, its directory, children to wait for."""
+    os.setsid()
+    with open(settings["log"], "ab") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+    os.environ.clear()
+    os.environ.update(settings["environment"])
+    tempfile.tempdir = None  # It is found anew.
+    os.chdir(settings["scratch"])
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    namespaces.adopt_orphans()
+
+
+def _preload_world() -> None:
+    """Makes what AppWorld caches of a world's API documents and for a shell, so that a child finds it."""
+    from appworld.apps import get_all_apps
     from appworld.collections.api_docs import ApiDocCollection
-    from appworld.common.utils import freeze_time, get_name_to_apis
-    from appworld.environment import TRUE_AVAILABLE_IMPORTS
-    from appworld.evaluator import evaluate_task  # noqa: F401  (loaded for the children)
 
     from prost_lightning.appworld import code_process
 
-    apps = get_all_apps(skip_admin=True)
-    ApiDocCollection.load(load_apps=tuple(apps), include_response_schemas=True)
-    served = build_main_app(tuple(sorted(get_all_apps())))
-    requester.build_main_app = lambda _: served
-    for app in get_all_apps():
-        get_name_to_apis(app, ignore_private_apis=True)
-        requester._get_api_name_to_doc(app, include_private_apis=True)
+    ApiDocCollection.load(load_apps=tuple(get_all_apps(skip_admin=True)), include_response_schemas=True)
     code_process.shell()
-    exec(TRUE_AVAILABLE_IMPORTS, {})
-    with freeze_time(datetime(2023, 5, 18)):
-        pass  # Once, since the first time it looks through all modules for clocks.
-    gc.collect()
-    gc.freeze()  # What is loaded stays shared: a child's collector does not touch, and so copy, these pages.
 
 
 def _try_episodes(job: dict[str, Any], control: socket.socket, missing: Collection[str]) -> None:
@@ -143,31 +143,17 @@ def _try_episode(job: dict[str, Any], control: socket.socket, missing: Collectio
 
 def _serve(control: socket.socket, missing: Collection[str]) -> None:
     """Starts and ends children as told, until the training process is gone; then ends all of them."""
-    trainer = os.getppid()
     running: dict[int, int] = {}
-    channels: deque[int] = deque()
-    buffer = b""
-    control.settimeout(_HEARTBEAT_SECONDS)
     try:
-        while os.getppid() == trainer:
-            try:
-                data, descriptors, _, _ = socket.recv_fds(control, 1 << 16, 64)
-            except TimeoutError:
+        for message, descriptors in received_with_descriptors(control):
+            if "end" in message:
+                _end(running.pop(message["end"], None))
                 continue
-            if not data:
-                return
-            channels.extend(descriptors)
-            *lines, buffer = (buffer + data).split(b"\n")
-            for line in lines:
-                message = json.loads(line)
-                if "end" in message:
-                    _end(running.pop(message["end"], None))
-                    continue
-                with socket.socket(fileno=channels.popleft()) as connection:
-                    try:
-                        running[message["start"]] = _start(message, connection, control, missing)
-                    except OSError as error:
-                        jobs.report_failure(Channel(connection), error)
+            with socket.socket(fileno=descriptors.popleft()) as connection:
+                try:
+                    running[message["start"]] = _start(message, connection, control, missing)
+                except OSError as error:
+                    jobs.report_failure(Channel(connection), error)
     finally:
         for process in running.values():
             _end(process)
@@ -234,7 +220,3 @@ def _start(job: dict[str, Any], connection: socket.socket, control: socket.socke
             raise OSError("a job's process could not be isolated")
         opener.write(b"!")
     return int(number)
-
-
-if __name__ == "__main__":
-    main()

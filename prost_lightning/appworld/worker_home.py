@@ -14,6 +14,21 @@ import prost_lightning
 _INHERITED_VARIABLES = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
 
 
+def clean_environment() -> dict[str, str]:
+    """What this process's children need of an environment, without places to write to: variables by name."""
+    package_parent = str(Path(prost_lightning.__file__).resolve().parent.parent)
+    search_path = [package_parent, *(path for path in sys.path if path and Path(path).exists())]
+    return {
+        **{name: os.environ[name] for name in _INHERITED_VARIABLES if name in os.environ},
+        "HOME": os.devnull,
+        "TZ": "UTC",
+        "PYTHONPATH": os.pathsep.join(dict.fromkeys(search_path)),
+        "PYTHONHASHSEED": "0",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+
+
 class WorkerHome:
     """The scratch directory of one worker process. It lasts until :meth:`remove`.
 
@@ -50,20 +65,13 @@ class WorkerHome:
 
     def environment(self) -> dict[str, str]:
         """The worker's whole environment: its variables by name."""
-        package_parent = str(Path(prost_lightning.__file__).resolve().parent.parent)
         home = self.scratch / "home"
-        search_path = [package_parent, *(path for path in sys.path if path and Path(path).exists())]
         return {
-            **{name: os.environ[name] for name in _INHERITED_VARIABLES if name in os.environ},
+            **clean_environment(),
             "APPWORLD_ROOT": str(self.scratch / "root"),
             "APPWORLD_CACHE": str(home / ".appworld"),
             "HOME": str(home),
             "TMPDIR": str(home),
-            "TZ": "UTC",
-            "PYTHONPATH": os.pathsep.join(dict.fromkeys(search_path)),
-            "PYTHONHASHSEED": "0",
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "OMP_NUM_THREADS": "1",
         }
 
     def remove(self) -> None:

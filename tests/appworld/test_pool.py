@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from prost_lightning.appworld import launcher
 from prost_lightning.appworld.blocking import BlockingPool, BlockingSession
 from prost_lightning.appworld.engine import EngineError, EngineLimits
+from prost_lightning.appworld.fork_server import ForkServer
 from prost_lightning.appworld.pool import AppWorldPool
 from prost_lightning.appworld.protections import PROTECTIONS
 from prost_lightning.errors import UserError
@@ -160,9 +162,22 @@ def test_a_worker_that_is_killed_while_it_starts_is_started_again(
     doomed.write_text(f"#!/bin/sh\necho start >> {starts}\nkill -9 $$\n")
     doomed.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(doomed))
+    fresh = ForkServer()
+    monkeypatch.setattr(launcher, "fork_server", lambda: fresh)
     with BlockingPool(AppWorldPool(mini_world, tmp_path)) as pool, pytest.raises(UserError, match="did not start"):
         pool.open(task_ids[0], "never")
     assert starts.read_text().split() == ["start"] * 5
+
+
+def test_pools_of_a_process_share_what_is_preloaded(
+    pool: BlockingPool, mini_world: Path, tmp_path: Path, descendants: Descendants, gone_within: GoneWithin
+) -> None:
+    before = descendants(os.getpid())
+    with BlockingPool(AppWorldPool(mini_world, tmp_path)) as another:
+        assert another.missing_protections == pool.missing_protections
+        started = descendants(os.getpid()) - before
+        assert started == {another.process_id}
+    assert gone_within(1, started)
 
 
 class TestIsolation:
@@ -254,6 +269,8 @@ class TestProcesses:
             assert death.value.end_reason == "env_error"
 
         with monkeypatch.context() as patch:
+            broken = ForkServer()
+            patch.setattr(launcher, "fork_server", lambda: broken)
             patch.setattr(sys, "executable", shutil.which("false"))
             with pytest.raises(EngineError, match="did not start") as refusal:
                 pool.open(task_ids[0], "no-worker")
@@ -288,7 +305,7 @@ class TestProcesses:
         with trainer.stdout as said:
             assert said.readline() == "open\n"
             workers = descendants(trainer.pid)
-            assert len(workers) == 5
+            assert len(workers) == 6
             trainer.kill()
             trainer.wait()
         assert gone_within(10, workers)
