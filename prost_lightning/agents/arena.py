@@ -14,10 +14,11 @@ from prost_lightning.agents.runner import run_episodes
 from prost_lightning.agents.tasks import templates
 from prost_lightning.appworld.blocking import BlockingPool
 from prost_lightning.appworld.data import world_name
-from prost_lightning.appworld.engine import EngineLimits
+from prost_lightning.appworld.engine import EngineLimits, Engines
 from prost_lightning.appworld.evaluate import Evaluator
 from prost_lightning.appworld.pool import AppWorldPool
 from prost_lightning.appworld.protections import Sandbox
+from prost_lightning.appworld.server import AppWorldServer
 from prost_lightning.trajectory import Agents, Trajectory
 
 
@@ -30,6 +31,8 @@ class Arena:
         engine_limits: What one worker may use up; raised where an episode's own limits ask for more.
         concurrency: Most episodes at once.
         sandbox: As for :class:`~prost_lightning.appworld.pool.AppWorldPool`.
+        server: URL of a running AppWorld server that plays the episodes instead of workers of our own, one at a time.
+            It must save them below ``output_dir``.
     """
 
     def __init__(
@@ -39,14 +42,19 @@ class Arena:
         engine_limits: EngineLimits | None = None,
         concurrency: int = 8,
         sandbox: Sandbox = "auto",
+        server: str | None = None,
     ) -> None:
         self.concurrency = concurrency
         self.world = world_name(root)
         self._templates = templates(root)
         self._engine_limits = engine_limits or EngineLimits()
         with ExitStack() as stack:
-            pool = AppWorldPool(root, output_dir, self._engine_limits, episodes=concurrency, sandbox=sandbox)
-            self._pool = stack.enter_context(BlockingPool(pool))
+            engines: Engines
+            if server is None:
+                engines = AppWorldPool(root, output_dir, self._engine_limits, episodes=concurrency, sandbox=sandbox)
+            else:
+                engines = AppWorldServer(server, self._engine_limits)
+            self._pool = stack.enter_context(BlockingPool(engines))
             self._evaluator = stack.enter_context(Evaluator(root, output_dir))
             self._stack = stack.pop_all()
 

@@ -33,6 +33,7 @@ def evaluate(
     engine_limits: EngineLimits | None = None,
     concurrency: int = 8,
     sandbox: Sandbox = "auto",
+    server: str | None = None,
     seed: int = 0,
     progress: bool = True,
 ) -> list[Trajectory]:
@@ -52,6 +53,7 @@ def evaluate(
         engine_limits: What a worker may use up.
         concurrency: Most episodes at once.
         sandbox: As for :class:`~prost_lightning.appworld.pool.AppWorldPool`.
+        server: As for :class:`~prost_lightning.agents.arena.Arena`, saving below ``output_dir/appworld``.
         seed: Seed of the policy's choices, for the record.
         progress: Whether to show a progress bar.
 
@@ -77,7 +79,7 @@ def evaluate(
     missing = [task_id for task_id in task_ids if task_id not in by_task]
     if missing:
         file.create()
-        with Arena(root, output_dir / ENGINE_DIR, engine_limits, concurrency, sandbox) as arena:
+        with Arena(root, output_dir / ENGINE_DIR, engine_limits, concurrency, sandbox, server) as arena:
             played = arena.play(
                 missing,
                 split=split,

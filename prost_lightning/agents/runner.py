@@ -33,7 +33,7 @@ def run_episodes(
     world: str,
     agents: Agents,
     policy: Policy,
-    pool: BlockingPool,
+    pool: BlockingPool[Any],
     evaluator: Evaluator,
     limits: EpisodeLimits,
     experiment: str,

@@ -10,40 +10,42 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from types import TracebackType
-from typing import TypeVar, TypeVarTuple
+from typing import Any, Generic, TypeVarTuple
 
 from anyio.from_thread import start_blocking_portal
+from typing_extensions import TypeVar
 
-from prost_lightning.appworld.engine import EngineLimits, Observation, TaskInfo
-from prost_lightning.appworld.pool import AppWorldPool, EngineSession
+from prost_lightning.appworld.engine import EngineLimits, Engines, Observation, Session, TaskInfo
+from prost_lightning.appworld.pool import AppWorldPool
 
 _Arguments = TypeVarTuple("_Arguments")
 _Result = TypeVar("_Result")
+_Pool = TypeVar("_Pool", bound=Engines, default=AppWorldPool)
 
 
-class BlockingPool:
+class BlockingPool(Generic[_Pool]):
     """Runs a pool's event loop in a thread of its own, and waits for it. Thread-safe.
 
     Args:
-        pool: The pool, which belongs to this object from now on.
+        pool: The pool (or whatever else opens episodes), which belongs to this object from now on.
 
     Attributes:
         pool: The same.
     """
 
-    def __init__(self, pool: AppWorldPool) -> None:
+    def __init__(self, pool: _Pool) -> None:
         self.pool = pool
         self._stack = ExitStack()
         self._portal = self._stack.enter_context(start_blocking_portal(name="appworld-pool"))
         self._stack.callback(self.call, pool.close)
 
     @property
-    def process_id(self) -> int:
+    def process_id(self: BlockingPool[AppWorldPool]) -> int:
         """As :attr:`AppWorldPool.process_id`."""
         return self.pool.process_id
 
     @property
-    def missing_protections(self) -> dict[str, str]:
+    def missing_protections(self: BlockingPool[AppWorldPool]) -> dict[str, str]:
         """As :attr:`AppWorldPool.missing_protections`."""
         return self.pool.missing_protections
 
@@ -67,7 +69,7 @@ class BlockingPool:
         """Ends all episodes, the worker process and the thread. More calls do nothing."""
         self._stack.close()
 
-    def __enter__(self) -> BlockingPool:
+    def __enter__(self) -> BlockingPool[_Pool]:
         return self
 
     def __exit__(
@@ -79,7 +81,7 @@ class BlockingPool:
 class BlockingSession:
     """An episode of a :class:`BlockingPool`; for one thread at a time."""
 
-    def __init__(self, pool: BlockingPool, session: EngineSession) -> None:
+    def __init__(self, pool: BlockingPool[Any], session: Session) -> None:
         self._pool = pool
         self._session = session
 
@@ -94,7 +96,7 @@ class BlockingSession:
         return self._session.experiment
 
     def execute(self, code: str) -> Observation:
-        """Runs Python in the world; see :meth:`EngineSession.execute`."""
+        """Runs Python in the world; see :meth:`prost_lightning.appworld.pool.EngineSession.execute`."""
         return self._pool.call(self._session.execute, code)
 
     def close(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Protocol
 
 from prost_lightning.errors import UserError
 
@@ -82,6 +83,42 @@ class Observation:
     completed: bool
     seconds: float
     gave_up: bool = False
+
+
+class Session(Protocol):
+    """One open episode, whatever engine plays it; see :class:`prost_lightning.appworld.pool.EngineSession`."""
+
+    @property
+    def task(self) -> TaskInfo:
+        """What the agent is told about the task."""
+
+    @property
+    def experiment(self) -> str:
+        """Name under which the episode is saved."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether the episode is over."""
+
+    async def execute(self, code: str) -> Observation:
+        """Runs Python in the world; an EngineError ends the episode."""
+
+    async def close(self) -> None:
+        """Ends the episode."""
+
+
+class Engines(Protocol):
+    """Opens episodes: workers of our own (``AppWorldPool``), or AppWorld's server (``AppWorldServer``)."""
+
+    @property
+    def episodes(self) -> int:
+        """Most episodes at once."""
+
+    async def start(self, task_id: str, experiment: str, limits: EngineLimits | None = None) -> Session:
+        """Starts an episode, once there is room for one more; the caller closes it."""
+
+    async def close(self) -> None:
+        """Ends all that is left."""
 
 
 class EngineError(RuntimeError):

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from prost_lightning.appworld.engine import EngineError, EngineLimits, Observation, TaskInfo
-from prost_lightning.appworld.pool import AppWorldPool, EngineSession
+from prost_lightning.appworld.engine import EngineError, EngineLimits, Engines, Observation, Session, TaskInfo
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class Difference:
     found: Executed
 
 
-async def repeat(session: EngineSession, history: Iterable[Executed]) -> Difference | None:
+async def repeat(session: Session, history: Iterable[Executed]) -> Difference | None:
     """Executes again what was executed before, up to the first result that differs.
 
     Args:
@@ -74,7 +73,7 @@ class RestartingSession:
 
     def __init__(
         self,
-        pool: AppWorldPool,
+        pool: Engines,
         task_id: str,
         experiment: str,
         limits: EngineLimits | None = None,
@@ -86,7 +85,7 @@ class RestartingSession:
         self._limits = limits
         self._max_restarts = max_restarts
         self._history: list[Executed] = []
-        self._session: EngineSession | None = None
+        self._session: Session | None = None
         self.restarts = 0
 
     async def open(self) -> TaskInfo:
@@ -130,7 +129,7 @@ class RestartingSession:
             await self._session.close()
         return self._session is not None
 
-    async def _resumed(self) -> EngineSession:
+    async def _resumed(self) -> Session:
         """The present engine, or a new one in the same state."""
         if self._session is not None and not self._session.closed:
             return self._session

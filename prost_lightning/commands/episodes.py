@@ -88,6 +88,7 @@ def evaluate(
     output_dir: Path | None = None,
     concurrency: int = 8,
     sandbox: Sandbox = "auto",
+    server: str | None = None,
     max_batch: int = 8,
     seed: int = 0,
     download: bool = False,
@@ -111,6 +112,8 @@ def evaluate(
         concurrency: Episodes at once.
         sandbox: Protection from code that a model writes: auto uses what the system offers and says what is missing,
             strict refuses to run without all of it, off does without.
+        server: URL of a running AppWorld server (in AppWorld's Docker image, say) that plays the episodes instead, one
+            at a time, and saves them in OUTPUT_DIR/appworld/experiments/outputs; docs/workers.md has the commands.
         max_batch: Most turns in one batch of the model.
         seed: Seed of the policy's choices.
         download: Download AppWorld's official data first, where `--world official` does not find them.
@@ -146,6 +149,7 @@ def evaluate(
         limits=limits,
         concurrency=concurrency,
         sandbox=sandbox,
+        server=server,
         seed=seed,
     )
     summary = provenance() | summarise(episodes) | {"critic": critic and agents == "team", "limits": asdict(limits)}

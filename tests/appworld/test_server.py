@@ -14,11 +14,14 @@ from pathlib import Path
 import httpx
 import pytest
 
+from prost_lightning.agents.evaluation import ENGINE_DIR, EPISODES_FILE
 from prost_lightning.appworld.data import load_script
 from prost_lightning.appworld.engine import EngineError, EngineLimits
 from prost_lightning.appworld.evaluate import Evaluator
 from prost_lightning.appworld.server import AppWorldServer
+from prost_lightning.cli import main
 from prost_lightning.errors import UserError
+from prost_lightning.trajectory import read_trajectories
 
 _START_SECONDS = 120
 _SERVE = (
@@ -28,8 +31,16 @@ _SERVE = (
 
 
 @pytest.fixture(scope="module")
-def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("served")
+
+
+@pytest.fixture(scope="module")
+def output(run: Path) -> Path:
+    """Where ``evaluate`` looks for what the server saves."""
+    directory = run / ENGINE_DIR
+    directory.mkdir()
+    return directory
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +94,14 @@ def test_a_solution_is_played_and_judged(url: str, output: Path, mini_world: Pat
     with Evaluator(mini_world, output) as evaluator:
         assert evaluator.evaluate("served", task_id).success
         assert not evaluator.evaluate("served-gave-up", task_id).success
+
+
+@pytest.mark.slow
+def test_evaluate_plays_on_a_server(url: str, run: Path, mini_world: Path) -> None:
+    server = ("--server", url, "--world", str(mini_world), "--output_dir", str(run))
+    assert main(["evaluate", *server, "--policy", "oracle", "--n_tasks", "2", "--split", "dev"]) == 0
+    episodes = read_trajectories(run / EPISODES_FILE)
+    assert [episode.outcome.success for episode in episodes] == [True, True]
 
 
 @pytest.mark.slow
