@@ -1,8 +1,8 @@
 """Episodes while workers are killed at random: every one ends with a result, none is lost, none is doubled.
 
 The oracle plays a world's tasks, four at once. Every few seconds SIGKILL hits an episode's process, a process that
-judges one, or (one time in five) one of the two preloaded parents, while they start as well. Every episode must be
-there once, and end as it does undisturbed: solved.
+judges one, or (one time in five) one of the two workers or the preloaded process that forks them, while they start as
+well. Every episode must be there once, and end as it does undisturbed: solved.
 
     python benchmarks/faults.py --world worlds/mini --episodes 500 --json runs/faults.json
 """
@@ -84,28 +84,30 @@ def _kill(seconds: float, killed: Counter[str], over: threading.Event) -> None:
     """Kills one of this process's workers, or a child of one, again and again."""
     chance = random.Random(0)
     while not over.wait(chance.uniform(0.5 * seconds, 1.5 * seconds)):
-        parents = [child for child in psutil.Process().children() if _is_worker(child)]
-        children = [child for parent in parents for child in _below(parent)]
-        with suppress(psutil.NoSuchProcess):
-            if chance.random() < 0.2:
-                if parents:
-                    chance.choice(parents).kill()
-                    killed["preloaded parent"] += 1
-            elif children:
-                chance.choice(children).kill()
-                killed["episode or judge"] += 1
+        preloaded = [child for child in psutil.Process().children() if _is_preloaded(child)]
+        workers = [worker for process in preloaded for worker in _children(process)]
+        targets = {"preloaded process": preloaded, "worker": workers}
+        if chance.random() < 0.2:
+            kind = chance.choice(sorted(targets))
+        else:
+            kind = "episode or judge"
+            targets[kind] = [child for worker in workers for child in _children(worker, recursive=True)]
+        if targets[kind]:
+            with suppress(psutil.NoSuchProcess):
+                chance.choice(targets[kind]).kill()
+                killed[kind] += 1
 
 
-def _is_worker(process: psutil.Process) -> bool:
+def _is_preloaded(process: psutil.Process) -> bool:
     try:
-        return "prost_lightning.appworld.worker" in process.cmdline()
+        return "prost_lightning.appworld.preload" in process.cmdline()
     except (psutil.NoSuchProcess, psutil.ZombieProcess):
         return False
 
 
-def _below(process: psutil.Process) -> list[psutil.Process]:
+def _children(process: psutil.Process, *, recursive: bool = False) -> list[psutil.Process]:
     try:
-        return list(process.children(recursive=True))
+        return list(process.children(recursive=recursive))
     except psutil.NoSuchProcess:
         return []
 

@@ -70,6 +70,8 @@ def _load() -> None:
     exec(TRUE_AVAILABLE_IMPORTS, {})
     with freeze_time(datetime(2023, 5, 18)):
         pass  # Once, since the first time it looks through all modules for clocks.
+    # Up to here bytecode may be kept: AppWorld's unpacked apps come without, and compiling them takes seconds.
+    sys.dont_write_bytecode = True
     gc.collect()
     gc.freeze()  # What is loaded stays shared: a fork's collector does not touch, and so copy, these pages.
     gc.enable()

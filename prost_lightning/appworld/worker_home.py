@@ -24,7 +24,6 @@ def clean_environment() -> dict[str, str]:
         "TZ": "UTC",
         "PYTHONPATH": os.pathsep.join(dict.fromkeys(search_path)),
         "PYTHONHASHSEED": "0",
-        "PYTHONDONTWRITEBYTECODE": "1",
         "OMP_NUM_THREADS": "1",
     }
 
