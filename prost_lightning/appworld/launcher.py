@@ -176,7 +176,9 @@ class Launcher:
             "log": str(self._log_path),
             "unwanted": self._unwanted,
         }
-        if not self._with_ground_truth:
+        if self._with_ground_truth:
+            settings["judged"] = str(self._root)
+        else:
             settings["trial"] = self._start_message(0, self._trial())
         self._log_path.touch()
         self._log_start = self._log_path.stat().st_size

@@ -26,6 +26,7 @@ from typing import Any
 
 from prost_lightning.appworld import jobs, namespaces, sandbox
 from prost_lightning.appworld.channel import Channel, ChannelClosedError, received_with_descriptors
+from prost_lightning.appworld.sub_task_checks import api_names
 
 _TRIAL_SECONDS = 60.0
 _MAX_TRIALS = 5
@@ -50,7 +51,7 @@ def run(settings: dict[str, Any], control: socket.socket) -> None:
     try:
         _say(control, {"process": os.getpid()})
         _settle(settings)
-        _preload_world()
+        _preload_world(settings)
         missing = sandbox.missing_protections(settings["unwanted"])
         if "trial" in settings:
             _try_episodes(settings["trial"], control, missing)
@@ -87,15 +88,18 @@ def _settle(settings: dict[str, Any]) -> None:
     namespaces.adopt_orphans()
 
 
-def _preload_world() -> None:
-    """Makes what AppWorld caches of a world's API documents and for a shell, so that a child finds it."""
+def _preload_world(settings: dict[str, Any]) -> None:
+    """Makes what is cached of a world's API documents, and a shell, so that a child finds it."""
     from appworld.apps import get_all_apps
     from appworld.collections.api_docs import ApiDocCollection
 
     from prost_lightning.appworld import code_process
 
     ApiDocCollection.load(load_apps=tuple(get_all_apps(skip_admin=True)), include_response_schemas=True)
-    code_process.shell()
+    if "judged" in settings:
+        api_names(Path(settings["judged"]))
+    else:
+        code_process.shell()
 
 
 def _try_episodes(job: dict[str, Any], control: socket.socket, missing: Collection[str]) -> None:
