@@ -25,6 +25,8 @@ from prost_lightning.appworld.truncation import truncate
 from prost_lightning.errors import UserError
 
 _DEFAULT_LIMITS = EngineLimits()
+# After a request that failed, the server closes the connection, perhaps when the next request is on its way already.
+_NO_REUSE = httpx.Limits(max_keepalive_connections=0)
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _DESCRIPTIONS = "import json\nprint(json.dumps(apis.api_docs.show_app_descriptions()))"
 _STATUS = "print(apis.supervisor.show_active_task()['status'])"
@@ -54,7 +56,7 @@ class AppWorldServer:
         self._limits = limits
         self._slot = asyncio.Semaphore(self.episodes)
         # Without the proxies of the environment: nothing here is for them.
-        self._client = httpx.AsyncClient(base_url=url, timeout=None, trust_env=False)
+        self._client = httpx.AsyncClient(base_url=url, timeout=None, trust_env=False, limits=_NO_REUSE)
 
     @asynccontextmanager
     async def open(
