@@ -64,6 +64,7 @@ class Gateway:
 
     Attributes:
         served: API calls answered so far.
+        completing: Whether one of them may have completed the task.
     """
 
     def __init__(self, world: AppWorld, channel: Channel) -> None:
@@ -72,6 +73,7 @@ class Gateway:
         self._apps = frozenset(world.task.allowed_apps)
         self._tokens: set[str] = set()
         self.served = 0
+        self.completing = False
 
     def wait_until_ready(self) -> None:
         """Waits until the process can take code.
@@ -118,6 +120,7 @@ class Gateway:
         app, *rest = path.path.removeprefix("/").split("/")
         if path.host != "testserver" or app not in self._apps or ".." in rest:
             return _refusal(f"No app named '{app}' found.")
+        self.completing |= app == "supervisor" and request.method != "get"
         body = dict(content or {})
         token = {"access_token": request.token} if request.token else {}
         tracker = requester.request_tracker

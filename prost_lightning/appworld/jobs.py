@@ -129,6 +129,7 @@ def _play(channel: Channel, job: dict[str, Any], missing: Collection[str]) -> No
         world.save_logs()
         if gateway.served > served:
             world._save_state(world.output_db_home_path_on_disk)
+        if gateway.completing:
             completed = bool(world.task_completed())
             gave_up = completed and _task_status(world) == "fail"
         world.requester.reset_request_count()

@@ -8,15 +8,26 @@ and without ground truth may come of the same one. It ends when the training pro
 from __future__ import annotations
 
 import gc
+import io
 import os
 import signal
 import socket
 import sys
+import tokenize
 import traceback
+from contextlib import suppress
 from datetime import datetime
+from importlib import import_module
+from types import ModuleType
 
 from prost_lightning.appworld import namespaces, worker
 from prost_lightning.appworld.channel import received_with_descriptors
+
+#: What an episode, its judge or its protections import in the middle of their work.
+_IMPORTED_LATE = (
+    *("appworld.evaluator", "prost_lightning.appworld.code_process", "pytest", "anyio._backends._asyncio"),
+    *("landlock", "seccompy"),
+)
 
 
 def main() -> None:
@@ -54,20 +65,26 @@ def _load() -> None:
     # AppWorld reads the next .env file above its own directory into the environment: a project's secrets, if the
     # virtual environment lies in the project.
     dotenv.load_dotenv = lambda *_, **__: False
+    import freezegun.api
     from appworld import requester
     from appworld.apps import build_main_app, get_all_apps
+    from appworld.common.safety_guard import DISALLOWED_MODULE_TO_FUNCTION_NAMES
     from appworld.common.utils import freeze_time, get_name_to_apis
     from appworld.environment import TRUE_AVAILABLE_IMPORTS
-    from appworld.evaluator import evaluate_task  # noqa: F401  (loaded for the forks)
-
-    from prost_lightning.appworld import code_process  # noqa: F401
+    from sqlalchemy.orm import configure_mappers
 
     served = build_main_app(tuple(sorted(get_all_apps())))
     requester.build_main_app = lambda _: served
     for app in get_all_apps():
         get_name_to_apis(app, ignore_private_apis=True)
         requester._get_api_name_to_doc(app, include_private_apis=True)
+    configure_mappers()
     exec(TRUE_AVAILABLE_IMPORTS, {})
+    for module in (*_IMPORTED_LATE, *DISALLOWED_MODULE_TO_FUNCTION_NAMES):
+        with suppress(ImportError):  # Another operating system's.
+            import_module(module)
+    list(tokenize.generate_tokens(io.StringIO().readline))  # It keeps the patterns that it compiles.
+    freezegun.api._get_module_attributes_hash = _number_of_names
     with freeze_time(datetime(2023, 5, 18)):
         pass  # Once, since the first time it looks through all modules for clocks.
     # Up to here bytecode may be kept: AppWorld's unpacked apps come without, and compiling them takes seconds.
@@ -75,6 +92,11 @@ def _load() -> None:
     gc.collect()
     gc.freeze()  # What is loaded stays shared: a fork's collector does not touch, and so copy, these pages.
     gc.enable()
+
+
+def _number_of_names(module: ModuleType) -> str:
+    """By what the clock's stopper sees whether a module has got new names; it would sort and hash all of them."""
+    return f"{id(module)}-{len(getattr(module, '__dict__', ()))}"
 
 
 if __name__ == "__main__":
