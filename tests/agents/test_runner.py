@@ -62,7 +62,7 @@ def test_the_oracle_solves_the_world(arena: Arena, mini_world: Path, agents: Age
 
 
 def test_episodes_do_not_depend_on_how_many_run_at_once(arena: Arena, mini_world: Path) -> None:
-    tasks = choose_tasks(mini_world, "dev", 4)
+    tasks = choose_tasks(mini_world, "dev", 3)
 
     def play(concurrency: int) -> list[bytes]:
         episodes = arena.play(
