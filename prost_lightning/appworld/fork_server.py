@@ -70,7 +70,8 @@ class ForkServer:
                 return ""
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(0.1)
-            if self._process.poll() is None or self._process.poll() < 0:
+            ended = self._process.poll()
+            if ended is None or ended < 0:
                 return ""
             self._log.seek(0)
             lines = self._log.read().decode(errors="replace").split("\n")
