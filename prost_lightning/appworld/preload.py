@@ -83,7 +83,7 @@ def _load() -> None:
     for module in (*_IMPORTED_LATE, *DISALLOWED_MODULE_TO_FUNCTION_NAMES):
         with suppress(ImportError):  # Another operating system's.
             import_module(module)
-    list(tokenize.generate_tokens(io.StringIO().readline))  # It keeps the patterns that it compiles.
+    list(tokenize.generate_tokens(io.StringIO("x = 1").readline))  # It keeps the patterns that it compiles.
     freezegun.api._get_module_attributes_hash = _number_of_names
     with freeze_time(datetime(2023, 5, 18)):
         pass  # Once, since the first time it looks through all modules for clocks.
