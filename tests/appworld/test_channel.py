@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+import os
 import socket
 import time
 
 import pytest
 
 from prost_lightning.appworld import channel as channel_module
-from prost_lightning.appworld.channel import Channel, ChannelClosedError
+from prost_lightning.appworld.channel import (
+    Channel,
+    ChannelClosedError,
+    received_with_descriptors,
+    send_with_descriptor,
+)
 
 
 @pytest.fixture
@@ -64,3 +70,32 @@ def test_the_end_is_told_apart_from_silence(ends: tuple[Channel, socket.socket])
         channel.receive(1)
     with pytest.raises(ChannelClosedError):
         channel.send({"a": 1})
+
+
+def test_open_sockets_travel_with_messages() -> None:
+    ours, theirs = socket.socketpair()
+    pairs = [socket.socketpair() for _ in range(2)]
+    for number, (_, given) in enumerate(pairs):
+        send_with_descriptor(ours, {"number": number}, given)
+        given.close()
+    ours.sendall(b'{"alone": 1}\n{"al')
+    ours.close()
+    received = []
+    for message, descriptors in received_with_descriptors(theirs):
+        received.append(message)
+        if "number" in message:
+            with socket.socket(fileno=descriptors.popleft()) as taken:
+                taken.sendall(str(message["number"]).encode())
+    assert received == [{"number": 0}, {"number": 1}, {"alone": 1}]
+    assert [kept.recv(10) for kept, _ in pairs] == [b"0", b"1"]
+    theirs.close()
+
+
+def test_a_child_listens_only_as_long_as_its_parent_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = socket.socketpair()
+    parents = iter([1, 1, 2])
+    monkeypatch.setattr(os, "getppid", lambda: next(parents))
+    monkeypatch.setattr(channel_module, "_HEARTBEAT_SECONDS", 0.05)
+    assert list(received_with_descriptors(theirs)) == []
+    ours.close()
+    theirs.close()
