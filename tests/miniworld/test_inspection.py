@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from pathlib import Path
@@ -17,7 +18,7 @@ from prost_lightning.miniworld.recipe import read_note
 
 @pytest.fixture
 def console() -> Console:
-    return Console(record=True, width=200, quiet=True)
+    return Console(record=True, width=200, file=io.StringIO())
 
 
 def test_a_task_is_shown_with_its_people_sub_tasks_and_checks(mini_world: Path, console: Console) -> None:
