@@ -21,14 +21,6 @@ ROOT = Path(__file__).parents[1]
 FIGURES = {"tgc", "sgc", "llm_calls", "prompt_tokens", "completion_tokens", "flops", "seconds"}
 
 
-def run(*arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "prost_lightning", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=400
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return done.stdout + done.stderr
-
-
 @pytest.fixture(scope="module")
 def fitted(
     mini_world: Path,
@@ -56,8 +48,12 @@ def fitted(
         "trainer": {"max_epochs": 2},
     }
     (directory / "overlay.yaml").write_text(yaml.safe_dump(overlay))
-    printed = run("fit", "--config", "configs/quickstart.yaml", "--config", str(directory / "overlay.yaml"))
-    return directory / "run", printed
+    arguments = ["fit", "--config", "configs/quickstart.yaml", "--config", str(directory / "overlay.yaml")]
+    done = subprocess.run(
+        [sys.executable, "-m", "prost_lightning", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=400
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return directory / "run", done.stdout + done.stderr
 
 
 def test_the_summary_holds_all_figures(fitted: tuple[Path, str]) -> None:
@@ -140,22 +136,24 @@ def test_a_checkpoint_s_loss_is_measured_and_the_run_left_as_it_is(
     assert "data.val_share is 0.0, so no trajectory is held out to measure a loss on" in capsys.readouterr().err
 
 
-def test_evaluate_resumes_and_pareto_compares(fitted: tuple[Path, str], mini_world: Path, tmp_path: Path) -> None:
+def test_evaluate_resumes_and_pareto_compares(
+    fitted: tuple[Path, str], mini_world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     directory, _ = fitted
     arguments = ["evaluate", "--adapters", str(directory / "adapters"), "--world", str(mini_world), "--n_tasks", "6"]
     arguments += [
         "--limits",
         "{sub_tasks: 5, turns_per_sub_task: 4, rejects: 1, tokens_per_turn: 99, format_errors: 0}",
     ]
-    run(*arguments, "--output_dir", str(tmp_path / "dev"))
+    assert main([*arguments, "--output_dir", str(tmp_path / "dev")]) == 0
     episodes = tmp_path / "dev" / "episodes.jsonl"
     first_four = episodes.read_text().splitlines(keepends=True)[:4]
     episodes.write_text("".join(first_four) + '{"torn')
-    run(*arguments, "--output_dir", str(tmp_path / "dev"))
+    assert main([*arguments, "--output_dir", str(tmp_path / "dev")]) == 0
     lines = episodes.read_text().splitlines(keepends=True)
     assert len(lines) == 6
     assert lines[:4] == first_four
 
-    printed = run("pareto", str(directory), str(tmp_path / "dev"), "--output_dir", str(tmp_path / "compared"))
-    assert "pareto.png" in printed
+    assert main(["pareto", str(directory), str(tmp_path / "dev"), "--output_dir", str(tmp_path / "compared")]) == 0
+    assert "pareto.png" in capsys.readouterr().out
     assert (tmp_path / "compared" / "pareto.csv").is_file()
