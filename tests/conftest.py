@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,10 @@ import pytest
 from hypothesis import settings
 
 from prost_lightning.trajectory import Conversation, Message, Outcome, SubTask, Trajectory
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Before PyTorch is imported: the processes share the cores, so each does its sums in one thread.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 settings.register_profile("deterministic", derandomize=True, deadline=None)
 settings.load_profile("deterministic")
