@@ -41,13 +41,15 @@ class Tables:
         table = getattr(self.models, model)
         texts: list[dict[str, Any]] = []
         records = []
-        fractional = [name for name, field in table.__fields__.items() if field.type_ is float]
+        # A value or default may be a whole number, but the database gives back a fraction, whose hash is another.
+        fractions = {name: field.default for name, field in table.__fields__.items() if _is_fraction(field.type_)}
         for number, row in enumerate(rows, start=1):
-            record = table(id=number, **{name: value for name, value in row.items() if name != SEARCH})
-            # A default may be a whole number, but the database gives back a fraction, whose hash is another.
-            for name in fractional:
-                value = getattr(record, name)
-                setattr(record, name, None if value is None else float(value))
+            fields = {name: value for name, value in row.items() if name != SEARCH}
+            for name, default in fractions.items():
+                value = fields.get(name, default)
+                if value is not None:
+                    fields[name] = float(value)
+            record = table(id=number, **fields)
             record.set_record_hash()
             records.append(record)
             if table.searchable():
@@ -59,6 +61,10 @@ class Tables:
                 index = f"INSERT INTO {table.table_name}_fts (id, saved_search_text) VALUES (:id, :text)"
                 session.connection().execute(sql(index), texts)
             session.commit()
+
+
+def _is_fraction(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, float)
 
 
 def ago(days: int, minutes: int = 0) -> datetime:
