@@ -7,7 +7,6 @@ import sys
 from typing import NoReturn
 
 from jsonargparse import ArgumentParser
-from lightning.pytorch.cli import LightningArgumentParser
 
 _KEY = re.compile(r'^(?:Parser|Group) key "(?P<key>[^"]+)":\s*(?P<rest>.*)$', re.DOTALL)
 _EXPECTED = re.compile(r"Expected an? (?:<class '(?P<name>[\w.]+)'>|(?P<other>[^\n.:]+))")
@@ -50,7 +49,3 @@ class OneSentenceParser(ArgumentParser):
         """Prints the condensed message with a hint at ``--help``, and exits."""
         sys.stderr.write(f"error: {one_sentence(message)}; --help lists all options.\n")
         self.exit(2)
-
-
-class OneSentenceLightningParser(OneSentenceParser, LightningArgumentParser):
-    """The same for LightningCLI."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,8 @@ from lightning.pytorch.demos.boring_classes import BoringModel
 from prost_lightning import cli
 from prost_lightning.agents import collect, evaluation, local_policy
 from prost_lightning.agents.limits import EpisodeLimits
-from prost_lightning.cli import ProstCLI, SaveRunConfig, main
+from prost_lightning.cli import main
+from prost_lightning.lightning_cli import ProstCLI, SaveRunConfig
 
 
 class BoringCLI(ProstCLI):
@@ -104,8 +107,13 @@ def test_an_interrupted_fit_exits_with_code_130(tmp_path: Path, monkeypatch: pyt
         settings: dict[str, Any] = {"accelerator": "cpu", "logger": False, "enable_checkpointing": False}
         Trainer(default_root_dir=tmp_path, **settings).fit(Interrupted())
 
-    monkeypatch.setattr(cli, "lightning_cli", fit)
+    monkeypatch.setattr(cli, "run_lightning", fit)
     assert main(["fit"]) == 130
+
+
+def test_what_needs_no_model_starts_without_pytorch() -> None:
+    code = "import sys, prost_lightning.cli; print(*{'torch', 'lightning'} & set(sys.modules))"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == ""
 
 
 def one_error(capsys: pytest.CaptureFixture[str]) -> str:
@@ -138,7 +146,7 @@ def test_an_error_of_wandb_says_how_to_do_without(
     def fit(_: object) -> None:
         raise wandb.errors.UsageError("No API key configured. Use `wandb login` to log in.")
 
-    monkeypatch.setattr(cli, "lightning_cli", fit)
+    monkeypatch.setattr(cli, "run_lightning", fit)
     assert main(["fit"]) == 2
     error = one_error(capsys)
     assert "wandb login" in error
@@ -151,7 +159,7 @@ def test_an_error_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -
         def fit(_: object, fault: Exception = fault) -> None:
             raise fault
 
-        monkeypatch.setattr(cli, "lightning_cli", fit)
+        monkeypatch.setattr(cli, "run_lightning", fit)
         with pytest.raises(type(fault)):
             main(["fit"])
 
