@@ -166,7 +166,8 @@ def test_a_worker_that_is_killed_while_it_starts_is_started_again(
     monkeypatch.setattr(launcher, "fork_server", lambda: fresh)
     with BlockingPool(AppWorldPool(mini_world, tmp_path)) as pool, pytest.raises(UserError, match="did not start"):
         pool.open(task_ids[0], "never")
-    assert starts.read_text().split() == ["start"] * 5
+    # Five workers were asked for; for each, a preloaded process that died too early to be asked is started once more.
+    assert 5 <= len(starts.read_text().split()) <= 10
 
 
 def test_pools_of_a_process_share_what_is_preloaded(
