@@ -128,7 +128,9 @@ class Evaluator:
         }
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                return self._judge(job)
+                answer = self._judge(job)
+                if answer.get("lost") is not True or attempt == _ATTEMPTS:
+                    return answer
             except (TimeoutError, ValueError) as error:
                 failure: Exception = error
                 break

@@ -62,7 +62,8 @@ def run(job: dict[str, Any], channel: Channel, *, missing: Collection[str]) -> N
 def report_failure(channel: Channel, error: BaseException) -> None:
     """Tells why this process ends, if anyone still listens."""
     os.write(2, traceback.format_exc()[-4000:].encode(errors="replace"))
-    _send_failure(channel, *_reason(error))
+    # A broken connection is to a process of ours that vanished.
+    _send_failure(channel, *_reason(error), lost=isinstance(error, ConnectionError))
 
 
 def _reason(error: BaseException) -> tuple[str, str]:
@@ -159,8 +160,8 @@ def _start_code_process(channel: Channel, job: dict[str, Any], missing: Collecti
     process = os.fork()
     if process:
         theirs.close()
-        if "namespaces" not in missing and os.waitpid(process, 0)[1]:
-            raise OSError("the code's process could not be isolated")
+        if "namespaces" not in missing:
+            namespaces.check_helper(os.waitpid(process, 0)[1], "the code's process")
         return Channel(ours)
     try:
         if "namespaces" not in missing:

@@ -121,6 +121,23 @@ def nested_namespaces() -> None:
     _call("unshare", _CLONE_NEWPID | _CLONE_NEWNS | _CLONE_NEWIPC)
 
 
+def check_helper(status: int, what: str) -> None:
+    """Checks that a helper process has isolated the process that it was made for.
+
+    Args:
+        status: How it ended, as ``os.waitpid`` tells.
+        what: Whom it was to isolate, for the error.
+
+    Raises:
+        ConnectionAbortedError: It was killed meanwhile; another one may be luckier.
+        OSError: The system does not let it.
+    """
+    if os.WIFSIGNALED(status):
+        raise ConnectionAbortedError(f"{what} was lost while it was isolated")
+    if status:
+        raise OSError(f"{what} could not be isolated")
+
+
 def new_root(
     *, visible: Sequence[Path], hidden: Iterable[Path], kept: Sequence[Path], writable: Path | None, scratch: Path
 ) -> None:

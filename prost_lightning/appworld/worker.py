@@ -219,8 +219,8 @@ def _start(job: dict[str, Any], connection: socket.socket, control: socket.socke
     os.close(gate)
     with os.fdopen(reading) as numbers, os.fdopen(gate_opener, "wb", buffering=0) as opener:
         number = numbers.read()
-        os.waitpid(helper, 0)
+        status = os.waitpid(helper, 0)[1]
         if not number:
-            raise OSError("a job's process could not be isolated")
+            namespaces.check_helper(status or 1, "a job's process")
         opener.write(b"!")
     return int(number)
