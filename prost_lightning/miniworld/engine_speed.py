@@ -26,7 +26,7 @@ from appworld.apps import build_main_app, get_all_apps
 from appworld.apps.api_lib import set_local_date_and_time
 from appworld.apps.model_lib import Database, SQLModel, create_engine
 from appworld.common.safety_guard import SafetyGuard
-from appworld.common.utils import GCThreshold, get_name_to_apis
+from appworld.common.utils import GCThreshold, get_name_to_apis, import_models_module
 from appworld.requester import _get_api_name_to_doc
 from sqlalchemy.orm import configure_mappers
 from sqlalchemy.util import LRUCache
@@ -45,6 +45,8 @@ def import_apps() -> None:
     gc.disable()
     for app in get_all_apps():
         get_name_to_apis(app, ignore_private_apis=True)
+        for model in import_models_module(app).SQLModel.models():
+            model.validator()  # It keeps the class that it derives.
     documents = _documents()
     derive = appworld.requester._get_api_name_to_doc
 

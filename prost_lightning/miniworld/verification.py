@@ -204,7 +204,6 @@ class _Play:
             models=pair,
             ground_truth_answer=truth.answer,
         )
-        models.reset_db_home_path()
         # An evaluation may leave the apps turned to the databases at the start.
         models.reset_db_home_path()
         return tracker
