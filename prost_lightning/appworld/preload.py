@@ -21,6 +21,7 @@ from importlib import import_module
 from types import ModuleType
 
 from prost_lightning.appworld import namespaces, worker
+from prost_lightning.appworld.app_code import load_apps
 from prost_lightning.appworld.channel import received_with_descriptors
 
 #: What an episode, its judge or its protections import in the middle of their work.
@@ -66,19 +67,15 @@ def _load() -> None:
     # virtual environment lies in the project.
     dotenv.load_dotenv = lambda *_, **__: False
     import freezegun.api
-    from appworld import requester
-    from appworld.apps import build_main_app, get_all_apps
+    from appworld.apps import get_all_apps
     from appworld.common.safety_guard import DISALLOWED_MODULE_TO_FUNCTION_NAMES
-    from appworld.common.utils import freeze_time, get_name_to_apis
+    from appworld.common.utils import freeze_time
     from appworld.environment import TRUE_AVAILABLE_IMPORTS
-    from sqlalchemy.orm import configure_mappers
+    from appworld.requester import _get_api_name_to_doc
 
-    served = build_main_app(tuple(sorted(get_all_apps())))
-    requester.build_main_app = lambda _: served
+    load_apps()
     for app in get_all_apps():
-        get_name_to_apis(app, ignore_private_apis=True)
-        requester._get_api_name_to_doc(app, include_private_apis=True)
-    configure_mappers()
+        _get_api_name_to_doc(app, include_private_apis=True)
     exec(TRUE_AVAILABLE_IMPORTS, {})
     for module in (*_IMPORTED_LATE, *DISALLOWED_MODULE_TO_FUNCTION_NAMES):
         with suppress(ImportError):  # Another operating system's.

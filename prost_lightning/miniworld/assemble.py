@@ -2,9 +2,8 @@
 
 It imports ``appworld``, which freezes the process's clock, and so must never be imported by anything else.
 
-A build has three stages, so that a killed one goes on where it was: all files that need no engine are written
-(``WRITTEN`` says that they are all there); every task is verified, and what the engine told of it is kept below
-``verified``; all of that is put into place.
+A build has two stages, so that a killed one goes on where it was: all files that need no engine are written
+(``WRITTEN`` says that they are all there); every task is verified, and what the engine told of it is added.
 """
 
 from __future__ import annotations
@@ -31,12 +30,10 @@ from prost_lightning.miniworld.fingerprint import data_fingerprint, generator_fi
 from prost_lightning.miniworld.planning import PlannedTask, plan_tasks
 from prost_lightning.miniworld.recipe import MINI_WORLD_FILE, Recipe, WorldNote
 from prost_lightning.miniworld.sharing_out import share_out
-from prost_lightning.miniworld.task_files import write_json, write_task, write_verified
-from prost_lightning.miniworld.verification import VerificationError, Verified, verify
+from prost_lightning.miniworld.task_files import is_verified, write_json, write_task, write_verified
+from prost_lightning.miniworld.verification import VerificationError, neighbours, verify
 
 _WRITTEN = "WRITTEN"
-_VERIFIED = "verified"
-_OTHERS = 4
 Report = Callable[[str, int, int], None]
 
 
@@ -75,14 +72,15 @@ def assemble(root: Path, recipe: Recipe, report: Report) -> None:
             if writer.exitcode != 0:
                 raise RuntimeError("the files that need no engine could not be written (see above)")
         (root / _WRITTEN).touch()
-    (root / _VERIFIED).mkdir(exist_ok=True)
-    missing = [task for task in planned if not _verified_file(root, task.task_id).exists()]
+    # An evaluation imports the task's evaluator, and Python's cache of that, beside it, carries the time.
+    sys.dont_write_bytecode = True
+    missing = [task for task in planned if not is_verified(data, task)]
     done = len(planned) - len(missing)
     report("tasks", done, len(planned))
     faults: list[str] = []
 
     def verify_task(task: PlannedTask) -> str | None:
-        return _verify_task(root, task, contents)
+        return _verify_task(data, task, contents)
 
     # By person, since tasks of one person mostly read the same.
     missing.sort(key=lambda task: task.person.index)
@@ -92,13 +90,6 @@ def assemble(root: Path, recipe: Recipe, report: Report) -> None:
         report("tasks", number, len(planned))
     if faults:
         raise VerificationError("\n".join(faults))
-    for task in planned:
-        told = msgspec.json.decode(_verified_file(root, task.task_id).read_bytes(), type=Verified)
-        write_verified(data, task, told)
-    shutil.rmtree(root / "experiments", ignore_errors=True)
-    # Evaluating imports the evaluators, and Python's cache of that carries the time.
-    for cache in list(data.rglob("__pycache__")):
-        shutil.rmtree(cache)
     write_json(data / MINI_WORLD_FILE, msgspec.to_builtins(_note(data, planned, recipe)))
 
 
@@ -128,24 +119,14 @@ def _write_tasks(data: Path, planned: list[PlannedTask], recipe: Recipe) -> None
     databases.close()
 
 
-def _verify_task(root: Path, task: PlannedTask, contents: Contents) -> str | None:
-    """Verifies a task and keeps what the engine told of it, or returns what is wrong."""
-    rest = [person for person in contents.supervisors if person is not task.person]
-    place = task.person.index % len(rest)
-    others = (rest[place:] + rest[:place])[:_OTHERS]
+def _verify_task(data: Path, task: PlannedTask, contents: Contents) -> str | None:
+    """Verifies a task and adds what the engine told of it, or returns what is wrong."""
     try:
-        verified = verify(task.script, task.template.apps, others)
+        verified = verify(task.script, task.template.apps, neighbours(task.person.email, contents.supervisors))
     except VerificationError as error:
         return str(error)
-    file = _verified_file(root, task.task_id)
-    part = file.with_suffix(".part")
-    part.write_bytes(msgspec.json.encode(verified))
-    part.rename(file)
+    write_verified(data, task, verified)
     return None
-
-
-def _verified_file(root: Path, task_id: str) -> Path:
-    return root / _VERIFIED / f"{task_id}.json"
 
 
 def _note(data: Path, planned: list[PlannedTask], recipe: Recipe) -> WorldNote:

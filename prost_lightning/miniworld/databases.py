@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -14,7 +13,7 @@ from appworld.collections.api_docs import ApiDocCollection
 from appworld.collections.models import ModelCollection
 from appworld.common.constants import CANARY_STRING
 
-from prost_lightning.cache import cache_root
+from prost_lightning.cache import kept_json
 from prost_lightning.miniworld.apps.venmo import START_BALANCE
 from prost_lightning.miniworld.contents import Contents
 from prost_lightning.miniworld.people import ACCOUNT_APPS, Person
@@ -62,16 +61,13 @@ def build_api_docs(directory: Path) -> list[Row]:
     Returns:
         The documents as plain data, for the ``api_docs`` app's table.
     """
-    kept = cache_root() / "appworld-api-docs" / f"{version('appworld')}.json"
-    if not kept.is_file():
-        collection = ApiDocCollection.build(load_apps=tuple(get_all_apps(skip_admin=True)))
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        part = kept.with_suffix(f".{os.getpid()}.part")
-        part.write_text(json.dumps(collection))
-        part.rename(kept)
+    collection: dict[str, dict[str, Row]] = kept_json(
+        f"appworld-api-docs/{version('appworld')}.json",
+        lambda: ApiDocCollection.build(load_apps=tuple(get_all_apps(skip_admin=True))),
+    )
     directory.mkdir(parents=True)
     rows: list[Row] = []
-    for app, documents in json.loads(kept.read_text()).items():
+    for app, documents in collection.items():
         rows.extend(dict(document) for document in documents.values())
         for document in documents.values():
             document["canary_string"] = CANARY_STRING

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import ast
 import gc
-import json
-import os
 from contextlib import nullcontext
 from datetime import datetime
 from functools import cache
@@ -17,25 +15,23 @@ from importlib.metadata import version
 from typing import Any
 
 import appworld.apps.api_lib
-import appworld.apps.model_lib
 import appworld.collections.apis
 import appworld.evaluator
 import appworld.requester
 from appworld import AppWorld
-from appworld.apps import build_main_app, get_all_apps
+from appworld.apps import get_all_apps
 from appworld.apps.api_lib import set_local_date_and_time
-from appworld.apps.model_lib import Database, SQLModel, create_engine
 from appworld.common.safety_guard import SafetyGuard
-from appworld.common.utils import GCThreshold, get_name_to_apis, import_models_module
+from appworld.common.utils import GCThreshold, import_models_module
 from appworld.requester import _get_api_name_to_doc
-from sqlalchemy.orm import configure_mappers
-from sqlalchemy.util import LRUCache
+from IPython.core.magics.script import ScriptMagics
 
-from prost_lightning.cache import cache_root
+from prost_lightning.appworld.app_code import load_apps
+from prost_lightning.cache import kept_json
+from prost_lightning.miniworld.database_speed import spare_databases
 
 # Looking its functions up takes longer than asking it.
 _GUARD = SafetyGuard()
-_STATEMENTS = 5_000
 _GARBAGE = 500_000
 
 
@@ -43,37 +39,25 @@ def import_apps() -> None:
     """Imports all apps and what is known of their APIs, which takes some seconds; forks then have it."""
     # Nothing is thrown away here, and looking for it takes long.
     gc.disable()
+    load_apps()
     for app in get_all_apps():
-        get_name_to_apis(app, ignore_private_apis=True)
         for model in import_models_module(app).SQLModel.models():
             model.validator()  # It keeps the class that it derives.
-    documents = _documents()
+    documents = kept_json(f"appworld-api-docs/{version('appworld')}-private.json", _documents)
     derive = appworld.requester._get_api_name_to_doc
 
     def documents_of(app: str, include_private_apis: bool = False) -> Any:
         return documents[app] if include_private_apis else derive(app)
 
     appworld.requester._get_api_name_to_doc = documents_of
-    build_once = cache(build_main_app)
-    build_once(tuple(sorted(get_all_apps())))
-    appworld.requester.build_main_app = build_once
-    configure_mappers()
     # What is there stays there; collecting garbage need not look at it again, nor copy its pages in each fork.
     gc.freeze()
     gc.enable()
 
 
 def _documents() -> dict[str, Any]:
-    """How each API is called, by app and name; deriving it takes long, so it is kept, by AppWorld's version."""
-    kept = cache_root() / "appworld-api-docs" / f"{version('appworld')}-private.json"
-    if not kept.is_file():
-        derived = {app: _get_api_name_to_doc(app, include_private_apis=True) for app in get_all_apps()}
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        part = kept.with_suffix(f".{os.getpid()}.part")
-        part.write_text(json.dumps(derived))
-        part.rename(kept)
-    documents: dict[str, Any] = json.loads(kept.read_text())
-    return documents
+    """How each API is called, by app and name."""
+    return {app: _get_api_name_to_doc(app, include_private_apis=True) for app in get_all_apps()}
 
 
 @cache
@@ -90,10 +74,12 @@ def keep_what_stays() -> None:
         module.set_local_date_and_time = _stop_clock
     # Opening a world would close all others, which drops what was loaded for this one; each is closed when it is done.
     AppWorld.close_all = _nothing
+    # Each world's shell would get commands for other programs' interpreters, with a parser for each.
+    ScriptMagics._generate_script_magics = _nothing  # type: ignore[method-assign]
     # Python would look for garbage many times a second.
     GCThreshold.set(_GARBAGE)
     GCThreshold.set = GCThreshold.reset = _nothing
-    _keep_databases()
+    spare_databases()
 
 
 def _nothing(*_: Any) -> None:
@@ -113,51 +99,24 @@ def _stop_clock(moment: datetime) -> _Clock:
     return _Clock()
 
 
-def _keep_databases() -> None:
-    # Asked for each time that an app's models turn from one database to another.
-    derive = Database._get_engine_to_details
+def spare_guard(guard: SafetyGuard) -> None:
+    """Spares a world's guard what it would do with each execution of code that the generator itself has written.
 
-    def details_of(engine: Any) -> Any:
-        if not hasattr(engine, "details"):
-            engine.details = derive(engine)
-        return engine.details
+    It still refuses what it finds unsafe in the code. What it would do besides, putting the functions that it forbids
+    out of action and back each time, is left out.
 
-    Database._get_engine_to_details = staticmethod(details_of)
-
-    # Each world has databases of its own, all of one kind; a statement is compiled for the kind.
-    statements: Any = LRUCache(_STATEMENTS)
-    dialects: list[Any] = []
-
-    def create_alike(*args: Any, **kwargs: Any) -> Any:
-        engine = create_engine(*args, **kwargs)
-        if not dialects:
-            engine.connect().close()
-            dialects.append(engine.dialect)
-        engine.dialect, engine._compiled_cache = dialects[0], statements
-        return engine
-
-    appworld.apps.model_lib.create_engine = create_alike
-
-    find = SQLModel.by_ids.__func__
-
-    def by_ids(cls: Any, /, ids: Any, **kwargs: Any) -> Any:
-        return find(cls, ids, **kwargs) if ids else []
-
-    SQLModel.by_ids = classmethod(by_ids)
+    Args:
+        guard: The guard of an opened world.
+    """
+    guard.is_syntax_safe = _is_syntax_safe
+    guard.enable = guard.disable = _nothing
 
 
 _VERDICTS: dict[str, tuple[bool, str]] = {}
 
 
-def is_syntax_safe(code: str) -> tuple[bool, str]:
-    """The guard's own check; it looks at imports and at names, so codes that differ in constants only are alike to it.
-
-    Args:
-        code: What is to be executed.
-
-    Returns:
-        Whether the guard lets it pass, and what it says.
-    """
+def _is_syntax_safe(code: str) -> tuple[bool, str]:
+    # The guard looks at imports and at names, so codes that differ in constants only are alike to it.
     try:
         shape = ast.dump(_WithoutConstants().visit(ast.parse(code)))
     except SyntaxError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -148,8 +147,6 @@ def verify_world(root: Path, *, split: str | None = None, progress: bool = True)
         (Path(directory) / "data").symlink_to((root / "data").absolute())
         for start in range(0, len(task_ids), _TASKS_PER_PROCESS):
             faults += _verify_some(Path(directory), task_ids[start : start + _TASKS_PER_PROCESS], bar)
-    for cache in list((root / "data").rglob("__pycache__")):
-        shutil.rmtree(cache, ignore_errors=True)
     return faults
 
 

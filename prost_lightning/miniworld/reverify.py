@@ -20,7 +20,7 @@ from prost_lightning.miniworld.people import Person
 from prost_lightning.miniworld.recipe import read_note
 from prost_lightning.miniworld.script import Script
 from prost_lightning.miniworld.sharing_out import share_out
-from prost_lightning.miniworld.verification import VerificationError, complete_call, verify
+from prost_lightning.miniworld.verification import VerificationError, complete_call, neighbours, verify
 
 _EXPERIMENT = "prost-lightning-verify"
 
@@ -56,10 +56,8 @@ def check_generated(task: Path, supervisors: tuple[Person, ...]) -> str | None:
     """
     script = msgspec.json.decode((task / "ground_truth" / "script.json").read_bytes(), type=Script)
     apps = tuple(json.loads((task / "ground_truth" / "required_apps.json").read_text()))
-    owner = _owner(task)
-    others = [person for person in supervisors if person.email != owner][:4]
     try:
-        verify(script, apps, others)
+        verify(script, apps, neighbours(_owner(task), supervisors))
     except VerificationError as error:
         return str(error)
     return None
@@ -76,6 +74,8 @@ def main() -> None:
     os.dup2(2, 1)
     root = Path(os.environ["APPWORLD_ROOT"])
     import_apps()
+    # An evaluation imports the task's evaluator; Python's cache of that would lie beside it.
+    sys.dont_write_bytecode = True
     note = read_note(root)
     supervisors = make_contents(note.recipe.seed, note.recipe.supervisors).supervisors if note else ()
     tasks = root / "data" / "tasks"

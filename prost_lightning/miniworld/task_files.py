@@ -53,12 +53,20 @@ def write_task(data: Path, task: PlannedTask) -> None:
 
 
 def write_verified(data: Path, task: PlannedTask, told: Verified) -> None:
-    """Adds what only the engine could tell."""
+    """Adds what only the engine could tell; afterwards, and never before, the task :func:`is_verified`."""
     truth = data / "tasks" / task.task_id / "ground_truth"
     write_json(truth / "test_data.json", told.labels)
     write_json(truth / "api_calls.json", told.calls)
-    (truth / "script.json").write_bytes(msgspec.json.encode(told.script))
     _write_metadata(truth, task, calls=len(told.calls))
+    script = truth / "script.json"
+    part = script.with_suffix(".part")
+    part.write_bytes(msgspec.json.encode(told.script))
+    part.rename(script)
+
+
+def is_verified(data: Path, task: PlannedTask) -> bool:
+    """Whether all of a task's files are there."""
+    return (data / "tasks" / task.task_id / "ground_truth" / "script.json").exists()
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -22,7 +22,7 @@ import anyio.to_thread
 import fastapi_login.fastapi_login
 from appworld.apps.model_lib import ModelHashHandler
 
-# Their data are those of the task, and no other app reads them.
+# Their data are those of the task; no other app reads them, and they read no other.
 _APPS_OF_THE_TASK = ("admin", "supervisor")
 _METHODS = ("get", "post", "put", "patch", "delete")
 
@@ -72,9 +72,8 @@ class FastRequests:
             send = getattr(client, method)
 
             def send_once(url: str, **arguments: Any) -> Any:
-                if url.startswith(_APPS_OF_THE_TASK):
-                    return send(url, **arguments)
-                state = databases.state()
+                of_the_task = url.startswith(_APPS_OF_THE_TASK)
+                state = databases.state(of_the_task)
                 content = {name: value for name, value in arguments.items() if name != "headers"}
                 request = (method, url, content, _reader(arguments["headers"]), state)
                 key = hashlib.sha256(repr(request).encode()).digest()
@@ -83,7 +82,7 @@ class FastRequests:
                     databases.repeat(effect)
                     return effect.response
                 effect = databases.watch(lambda: send(url, **arguments))
-                if effect.changes or any(state):
+                if of_the_task or effect.changes or any(state):
                     remembered_here[key] = effect
                 else:
                     self._remembered[key] = effect
@@ -102,9 +101,17 @@ class _Databases:
         self._home: str = world.models.to_db_home_path
         self._databases = {app: models.SQLModel.db for app, models in world.models.items()}
 
-    def state(self) -> list[list[Any]]:
-        """What was changed in the apps since the world was opened; with the base databases all that an answer needs."""
-        return [database.tracker.changes for app, database in self._databases.items() if app not in _APPS_OF_THE_TASK]
+    def state(self, of_the_task: bool) -> list[list[Any]]:
+        """What was changed since the world was opened; with the databases at the start all that an answer needs.
+
+        Args:
+            of_the_task: In the apps of the task, otherwise in the others.
+        """
+        return [
+            database.tracker.changes
+            for app, database in self._databases.items()
+            if (app in _APPS_OF_THE_TASK) == of_the_task
+        ]
 
     def watch(self, send: Callable[[], Any]) -> _Effect:
         """Sends a request."""

@@ -13,7 +13,7 @@ from appworld.collections.models import ModelCollectionPair
 from appworld.evaluator import TestTracker
 
 from prost_lightning.miniworld import variants
-from prost_lightning.miniworld.engine_speed import is_syntax_safe, keep_what_stays
+from prost_lightning.miniworld.engine_speed import keep_what_stays, spare_guard
 from prost_lightning.miniworld.people import Person
 from prost_lightning.miniworld.script import Mistake, Script, ScriptStep
 from prost_lightning.miniworld.snapshots import Snapshot
@@ -21,6 +21,7 @@ from prost_lightning.miniworld.transport import FastRequests
 
 _EXPERIMENT = "build"
 _LINE_LIMIT = 80
+_NEIGHBOURS = 4
 # Of this process, whose worlds are all of one data root.
 _REQUESTS = FastRequests()
 # What evaluations look up in the databases that a task starts from, which are alike but for the supervisor app's.
@@ -64,19 +65,46 @@ def verify(script: Script, apps: Sequence[str], others: Sequence[Person]) -> Ver
     """
     keep_what_stays()
     with _WorldInMemory(task_id=script.task_id, experiment_name=_EXPERIMENT) as world:
-        world.safety_guard.is_syntax_safe = is_syntax_safe
+        spare_guard(world.safety_guard)
         _REQUESTS.serve(world)
         return _Play(world, script, apps).all(others)
 
 
+def neighbours(email: str, supervisors: Sequence[Person]) -> list[Person]:
+    """The persons with whose accounts somebody's task is tried: those who come next, whose tasks read the same.
+
+    Args:
+        email: Of the task's own person.
+        supervisors: All who have tasks, in the order in which these are verified.
+    """
+    place = next(index for index, person in enumerate(supervisors) if person.email == email)
+    return [*supervisors[place + 1 :], *supervisors[:place]][:_NEIGHBOURS]
+
+
 class _WorldInMemory(AppWorld):  # type: ignore[misc]
     """Writes no output to disk, which nobody needs here and which would happen after each of many executions."""
+
+    def _prepare_directories(self) -> None:
+        pass
 
     def _save_state(self, directory: str) -> None:
         pass
 
     def save_logs(self) -> None:
         pass
+
+
+class _Failed(Exception):
+    """A requirement is not met."""
+
+
+class _FirstFailure(TestTracker):  # type: ignore[misc]
+    """Ends an evaluation at the first requirement that fails."""
+
+    def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> bool:
+        if exc_type is not None:
+            raise _Failed
+        return bool(super().__exit__(exc_type, exc_value, traceback))
 
 
 class _Play:
@@ -128,7 +156,7 @@ class _Play:
             outputs = [self.world.execute(code) for code in variants.as_somebody_else(self.script, other)]
             answer = None if self.script.answer is None else last_line(outputs[-1])
             self._end(answer)
-            passed = self._evaluate().success
+            passed = self._passes()
             start.restore()
             if not passed:
                 return
@@ -182,30 +210,39 @@ class _Play:
         present.close()
 
     def _must_fail(self, what: str) -> None:
-        if self._evaluate().success:
+        if self._passes():
             raise VerificationError(f"{self.where}: {what} passes")
 
     def _end(self, answer: object) -> None:
         self.world.execute(complete_call(answer))
 
-    def _evaluate(self) -> TestTracker:
+    def _passes(self) -> bool:
+        """Whether the world as it is now passes; the first requirement that fails decides."""
+        try:
+            return bool(self._evaluate(_FirstFailure).success)
+        except _Failed:
+            return False
+
+    def _evaluate(self, kind: type[TestTracker] = TestTracker) -> TestTracker:
         """AppWorld's own evaluation of the world as it is now, without its report and without closing the world."""
         task, models = self.world.task, self.world.models
         start = task.model_collection
         pair = ModelCollectionPair(start.to_db_home_path, start, models.to_db_home_path, models)
         models.clear_ids_record_hashes()
         truth = task.ground_truth
-        tracker = TestTracker(test_data=None, difficulty=self.script.difficulty)
-        self.judge(
-            test=tracker,
-            public_data=truth.public_data,
-            private_data=truth.private_data,
-            main_user=self.main_user,
-            models=pair,
-            ground_truth_answer=truth.answer,
-        )
-        # An evaluation may leave the apps turned to the databases at the start.
-        models.reset_db_home_path()
+        tracker = kind(test_data=None, difficulty=self.script.difficulty)
+        try:
+            self.judge(
+                test=tracker,
+                public_data=truth.public_data,
+                private_data=truth.private_data,
+                main_user=self.main_user,
+                models=pair,
+                ground_truth_answer=truth.answer,
+            )
+        finally:
+            # An evaluation may leave the apps turned to the databases at the start.
+            models.reset_db_home_path()
         return tracker
 
 

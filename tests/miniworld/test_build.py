@@ -115,7 +115,7 @@ def test_a_killed_build_leaves_nothing_that_looks_finished_and_goes_on_to_the_sa
     environment = os.environ | {"PYTHONPATH": str(Path(prost_lightning.__file__).parent.parent)}
     command = [sys.executable, "-c", code, str(root), msgspec.json.encode(note.recipe).decode()]
     # In the middle of the files that need no engine, then in the middle of the verification.
-    for begun in ("data/tasks/*/specs.json", "verified/*.json"):
+    for begun in ("data/tasks/*/specs.json", "data/tasks/*/ground_truth/script.json"):
         killed = subprocess.Popen(command, env=environment, cwd=tmp_path)
         deadline = time.monotonic() + 200
         while len(list(tmp_path.glob(f".again.building-*/{begun}"))) < 5:
@@ -125,7 +125,8 @@ def test_a_killed_build_leaves_nothing_that_looks_finished_and_goes_on_to_the_sa
         killed.send_signal(signal.SIGKILL)
         killed.wait()
         assert not root.exists()
-    verified = {path: path.stat().st_mtime_ns for path in tmp_path.glob(".again.building-*/verified/*.json")}
+    scripts = tmp_path.glob(".again.building-*/data/tasks/*/ground_truth/script.json")
+    verified = {path: path.stat().st_mtime_ns for path in scripts}
     assert len(verified) < note.recipe.size.total
 
     went_on = subprocess.Popen(command, env=environment, cwd=tmp_path)

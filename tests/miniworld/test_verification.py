@@ -15,7 +15,6 @@ VERIFY = """
 import json, os, sys
 from pathlib import Path
 import msgspec
-from appworld.common.safety_guard import SafetyGuard
 from prost_lightning.miniworld import verification
 from prost_lightning.miniworld.contents import make_contents
 from prost_lightning.miniworld.planning import plan_tasks
@@ -27,13 +26,13 @@ class Unchanged:
 if sys.argv[1] == "plain":
     verification.keep_what_stays = lambda: None
     verification._REQUESTS = Unchanged()
-    verification.is_syntax_safe = SafetyGuard().is_syntax_safe
+    verification.spare_guard = lambda guard: None
     verification._HASHES_AT_START = {}
 recipe = read_note(Path(os.environ["APPWORLD_ROOT"])).recipe
 contents = make_contents(recipe.seed, recipe.supervisors)
 found = []
 for task in plan_tasks(contents, recipe)[:12:3]:
-    others = [person for person in contents.supervisors if person is not task.person]
+    others = verification.neighbours(task.person.email, contents.supervisors)
     *first, last = task.script.steps
     wrong = msgspec.structs.replace(task.script, steps=[*first, msgspec.structs.replace(last, code="print(1)")])
     for script in (task.script, wrong):
@@ -51,7 +50,12 @@ os._exit(0)
 def found(world: Path, way: str) -> list[object]:
     environment = {**os.environ, "APPWORLD_ROOT": str(world)}
     told = subprocess.run(
-        [sys.executable, "-c", VERIFY, way], env=environment, cwd=world, capture_output=True, text=True, check=True
+        [sys.executable, "-B", "-c", VERIFY, way],
+        env=environment,
+        cwd=world,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     told_last: list[object] = json.loads(told.stdout.splitlines()[-1])
     return told_last
