@@ -62,7 +62,7 @@ def main() -> None:
     try:
         namespaces.die_with_parent()
         resource.setrlimit(resource.RLIMIT_FSIZE, (256 << 20, 256 << 20))
-        scratch = _small_scratch()
+        scratch = _small_scratch([Path(sys.prefix), HERE, Path(namespaces.__file__).parents[2], world])
         found = _Corpus(world, scratch).play(everything)
         os.write(handle, json.dumps(found).encode())
         status = 0
@@ -73,13 +73,23 @@ def main() -> None:
         os._exit(status)
 
 
-def _small_scratch() -> Path:
-    """Everything that is written lands in memory of a fixed size; a loopback that exists outside the episodes only."""
+def _small_scratch(needed: list[Path]) -> Path:
+    """Everything that is written lands in memory of a fixed size; a loopback that exists outside the episodes only.
+
+    What is needed stays where it is, even below the directory that becomes memory.
+    """
+    covered = {
+        path: os.open(path, os.O_PATH) for path in (path.absolute() for path in needed) if path.is_relative_to("/tmp")
+    }
     libc_mount, flags = namespaces._mount, namespaces._MS_NOSUID | namespaces._MS_NODEV
     libc_mount("none", Path("/"), "", namespaces._MS_REC | namespaces._MS_PRIVATE)
     libc_mount("tmpfs", Path("/dev/shm"), "tmpfs", flags, "size=8m,mode=1777")
     libc_mount("tmpfs", Path("/tmp"), "tmpfs", flags, "size=512m,mode=1777")
     libc_mount("proc", Path("/proc"), "proc", flags)
+    for path, descriptor in sorted(covered.items()):
+        if not path.exists():  # A directory comes before what is below it.
+            path.mkdir(parents=True)
+            libc_mount(f"/proc/self/fd/{descriptor}", path, "", namespaces._MS_BIND | namespaces._MS_REC)
     with socket.socket() as any_socket:
         request = struct.pack("16sh", b"lo", 0x1 | 0x40)
         fcntl.ioctl(any_socket, 0x8914, request)
