@@ -30,7 +30,7 @@ class EpisodeLimits:
             gives an episode at least as many.
     """
 
-    sub_tasks: int = 8
+    sub_tasks: int = 12
     turns_per_sub_task: int = 6
     rejects: int = 2
     turns: int = 24

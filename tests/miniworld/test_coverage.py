@@ -7,8 +7,11 @@ from collections import Counter
 from random import Random
 from statistics import mean
 
+from prost_lightning.agents.limits import EpisodeLimits
 from prost_lightning.miniworld.contents import make_contents
 from prost_lightning.miniworld.people import ACCOUNT_APPS
+from prost_lightning.miniworld.planning import plan_tasks
+from prost_lightning.miniworld.recipe import Recipe
 from prost_lightning.miniworld.scenarios import TEMPLATES, Draft, Template
 
 
@@ -46,3 +49,13 @@ def test_difficulties_grow_in_apis_and_code() -> None:
         lines[template.difficulty].append(len(code.splitlines()))
     for measured in (apis, lines):
         assert mean(measured[1]) < mean(measured[2]) < mean(measured[3])
+
+
+def test_episodes_have_room_for_the_longest_tasks() -> None:
+    recipe = Recipe()
+    steps = [len(task.script.steps) for task in plan_tasks(make_contents(recipe.seed, recipe.supervisors), recipe)]
+    assert (min(steps), max(steps)) == (3, 9)
+    limits = EpisodeLimits()
+    assert max(steps) < limits.sub_tasks
+    # Each step of a single agent may start with a look into the documentation, and with a mistake.
+    assert 2 * max(steps) < limits.turns
