@@ -72,8 +72,6 @@ def assemble(root: Path, recipe: Recipe, report: Report) -> None:
             if writer.exitcode != 0:
                 raise RuntimeError("the files that need no engine could not be written (see above)")
         (root / _WRITTEN).touch()
-    # An evaluation imports the task's evaluator, and Python's cache of that, beside it, carries the time.
-    sys.dont_write_bytecode = True
     missing = [task for task in planned if not is_verified(data, task)]
     done = len(planned) - len(missing)
     report("tasks", done, len(planned))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import gc
+import sys
 from contextlib import nullcontext
 from datetime import datetime
 from functools import cache
@@ -50,6 +51,8 @@ def import_apps() -> None:
         return documents[app] if include_private_apis else derive(app)
 
     appworld.requester._get_api_name_to_doc = documents_of
+    # An evaluation imports the task's evaluator, and Python's cache of that would lie beside it and carry the time.
+    sys.dont_write_bytecode = True
     # What is there stays there; collecting garbage need not look at it again, nor copy its pages in each fork.
     gc.freeze()
     gc.enable()

@@ -74,8 +74,6 @@ def main() -> None:
     os.dup2(2, 1)
     root = Path(os.environ["APPWORLD_ROOT"])
     import_apps()
-    # An evaluation imports the task's evaluator; Python's cache of that would lie beside it.
-    sys.dont_write_bytecode = True
     note = read_note(root)
     supervisors = make_contents(note.recipe.seed, note.recipe.supervisors).supervisors if note else ()
     tasks = root / "data" / "tasks"
